@@ -1,0 +1,80 @@
+"""Shards: what one is, what its files and samples are called, and what a list's shards are known by."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STATS_SUFFIX = "_stats.json"
+SHARD_DIGITS = 5
+_SHARD_FILE = re.compile(r"(?P<id>\d+)(?P<rest>|_stats\.json|\.[a-z]+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A run of consecutive rows of one input file, and the number its output goes by.
+
+    ``rows`` is an Arrow IPC stream: compact to send to another process, and read only there. Its columns are the
+    additional input columns, then ``url`` and, with captions, ``caption``.
+    """
+
+    id: int  # the number of the output shard
+    index: int  # the place of these rows among the shards of the list, from 0
+    source: str  # base name of the input file
+    first_row: int  # the row of the input file that comes first, from 0
+    count: int  # rows
+    rows: bytes
+    poisoned: frozenset[int] = frozenset()  # indices of rows that killed two workers: recorded as failed, not decoded
+
+    def table(self) -> pa.Table:
+        """The rows as an Arrow table."""
+        import pyarrow as pa
+
+        return pa.ipc.open_stream(self.rows).read_all()
+
+    def without(self, row: int) -> Shard:
+        """This shard with one more row that must not be decoded."""
+        return replace(self, poisoned=self.poisoned | {row})
+
+
+def to_ipc(table: pa.Table) -> bytes:
+    """An Arrow table as the bytes that `Shard.rows` holds."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def shard_name(shard_id: int, digits: int = SHARD_DIGITS) -> str:
+    """The name of a shard's files and folder: ``00012``."""
+    return f"{shard_id:0{digits}d}"
+
+
+def sample_key(shard_id: int, index: int, number_sample_per_shard: int, digits: int = SHARD_DIGITS) -> str:
+    """A sample's name, unique over the dataset: shard 1, index 5 of 10,000 is ``000010005``."""
+    return f"{shard_name(shard_id, digits)}{index:0{len(str(number_sample_per_shard - 1))}d}"
+
+
+def parse_shard_file(name: str) -> int | None:
+    """The shard number of a file or folder that carries a shard's name, None for any other."""
+    match = _SHARD_FILE.fullmatch(name)
+    return int(match["id"]) if match else None
+
+
+def is_stats_file(name: str) -> bool:
+    """Whether this is the file that is written last and makes a shard complete."""
+    return name.endswith(STATS_SUFFIX) and parse_shard_file(name) is not None
+
+
+def urls_digest(urls: Iterable[str | None]) -> str:
+    """What a shard's rows are recognised by when a run comes back: SHA-256 over its URLs, a line each."""
+    text = "".join(f"{url or ''}\n" for url in urls)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

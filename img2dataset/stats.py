@@ -1,0 +1,121 @@
+"""Counts that add up: of a shard, of a run, and as the stats file that completes a shard."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from img2dataset._version import __version__
+from img2dataset.errors import Reason
+
+SUCCESS = "success"
+FAILED_TO_DOWNLOAD = "failed_to_download"
+FAILED_TO_RESIZE = "failed_to_resize"
+DNS_SHARE = 0.05  # of a shard's rows: above it, the resolver is what the user should look at
+STATUSES = (SUCCESS, FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE)
+
+
+class CappedCounter(Counter[str]):
+    """A counter of messages that keeps at most `CAP` different ones; what comes later counts as ``other``."""
+
+    CAP = 100
+    OTHER = "other"
+
+    def count(self, message: str, times: int = 1) -> None:
+        """Add `times` to a message."""
+        known = message in self or len(self) < self.CAP
+        self[message if known else self.OTHER] += times
+
+    def merge(self, other: Mapping[str, int]) -> None:
+        """Add another counter's counts."""
+        for message, times in other.items():
+            self.count(message, times)
+
+
+@dataclass(slots=True, kw_only=True)
+class ShardStats:
+    """What became of the rows of a shard. ``count == successes + failed_to_download + failed_to_resize``."""
+
+    shard_id: int
+    count: int = 0
+    successes: int = 0
+    failed_to_download: int = 0
+    failed_to_resize: int = 0
+    start_time: float = 0.0  # seconds since the epoch
+    end_time: float = 0.0
+    status_dict: CappedCounter = field(default_factory=CappedCounter)
+    attempts: int = 0  # HTTP fetches begun, retries included
+    bytes_downloaded: int = 0
+    origin: dict[str, Any] = field(default_factory=dict)  # where the rows come from and the options they met
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the shard's first row to its last."""
+        return self.end_time - self.start_time
+
+    def record(self, status: str, error_message: str | None) -> None:
+        """Count one row."""
+        self.count += 1
+        if status == SUCCESS:
+            self.successes += 1
+        elif status == FAILED_TO_DOWNLOAD:
+            self.failed_to_download += 1
+        else:
+            self.failed_to_resize += 1
+        self.status_dict.count(error_message or SUCCESS)
+
+    def to_json(self) -> str:
+        """The text of the stats file."""
+        record = asdict(self)
+        record.update(record.pop("origin"), duration=self.duration, img2dataset_version=__version__)
+        return json.dumps(record, indent=2, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a worker stands in a shard; sent before a row is decoded, so that the culprit of a crash is known."""
+
+    shard_id: int
+    row: int  # index in the shard of the row that is decoded next
+    count: int  # rows of the shard settled so far
+    successes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFailure:
+    """A shard that could not be finished, and why. Nothing of it is visible in the dataset."""
+
+    shard_id: int
+    message: str
+
+
+@dataclass(slots=True)
+class RunStats:
+    """The sum over the shards of a run."""
+
+    shards: int = 0
+    failed_shards: list[ShardFailure] = field(default_factory=list)
+    count: int = 0
+    successes: int = 0
+    failed_to_download: int = 0
+    failed_to_resize: int = 0
+    attempts: int = 0
+    bytes_downloaded: int = 0
+    status_dict: CappedCounter = field(default_factory=CappedCounter)
+    dns_suffering_shards: int = 0  # shards in which temporary DNS failures passed `DNS_SHARE`
+
+    def add(self, stats: ShardStats) -> None:
+        """Count a finished shard."""
+        self.shards += 1
+        for name in ("count", "successes", "failed_to_download", "failed_to_resize", "attempts", "bytes_downloaded"):
+            setattr(self, name, getattr(self, name) + getattr(stats, name))
+        self.status_dict.merge(stats.status_dict)
+        if _dns_failures(stats) > DNS_SHARE * stats.count:
+            self.dns_suffering_shards += 1
+
+
+def _dns_failures(stats: ShardStats) -> int:
+    return stats.status_dict[Reason.DNS_TEMPORARY] + stats.status_dict[Reason.DNS_NO_ANSWER]
