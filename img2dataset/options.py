@@ -96,3 +96,17 @@ class ResizeOptions:
     def __post_init__(self) -> None:
         require_whole("image_size", self.image_size, 1)
         require_bool("resize_only_if_bigger", self.resize_only_if_bigger)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Who does the shards, and how often."""
+
+    processes_count: int = 1
+    distributor: str = "multiprocessing"
+    max_shard_retry: int = 1
+    shard_patience: float = 120.0  # seconds without any event from a worker that holds shards: it is stuck
+
+    def __post_init__(self) -> None:
+        require_whole("processes_count", self.processes_count, 1)
+        require_whole("max_shard_retry", self.max_shard_retry, 0)
