@@ -1,0 +1,72 @@
+"""Fixtures that more than one test module uses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import the helpers beside them
+
+from mockserver import MockServer
+
+CERTIFIED_NAMES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "localhost", "*.example.test")
+
+
+@pytest.fixture(scope="session")
+def session_server() -> Iterator[MockServer]:
+    """The http server of the whole test run, for fixtures of a wider scope than a test."""
+    with MockServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(session_server: MockServer) -> MockServer:
+    """The http server on 127.0.0.1, with no memory of other tests (registered images stay)."""
+    session_server.reset()
+    return session_server
+
+
+@pytest.fixture(scope="session")
+def certificate_authority() -> trustme.CA:
+    """The authority that signed the certificate of `https_server`."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_bundle(certificate_authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PEM file that trusts `certificate_authority`: for ``SSL_CERT_FILE``."""
+    path = tmp_path_factory.mktemp("ca") / "bundle.pem"
+    certificate_authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def session_https_server(certificate_authority: trustme.CA) -> Iterator[MockServer]:
+    """The https server of the whole test run."""
+    with MockServer(certificate=certificate_authority.issue_cert(*CERTIFIED_NAMES)) as server:
+        yield server
+
+
+@pytest.fixture
+def https_server(session_https_server: MockServer) -> MockServer:
+    """The https server on 127.0.0.1, with no memory of other tests."""
+    session_https_server.reset()
+    return session_https_server
+
+
+@pytest.fixture(scope="session")
+def session_many_hosts() -> Iterator[MockServer]:
+    """The http server on every 127.x.y.z of the whole test run."""
+    with MockServer(every_loopback_address=True) as server:
+        yield server
+
+
+@pytest.fixture
+def many_hosts(session_many_hosts: MockServer) -> MockServer:
+    """An http server that answers on every 127.x.y.z, with no memory of other tests."""
+    session_many_hosts.reset()
+    return session_many_hosts
