@@ -5,12 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from img2dataset.errors import OptionsError
 
 INPUT_FORMATS = ("txt", "csv", "parquet")
 HASHES = ("md5", "sha256", "sha512")
 ROBOTS_DIRECTIVES = ("noai", "noimageai", "noindex", "noimageindex")
+METADATA_COLUMNS = (
+    *("url", "caption", "key", "shard_id", "status", "error_message", "width", "height"),
+    *("original_width", "original_height", "exif", *HASHES, "http_status", "final_url", "attempts"),
+)
+RESIZE_MODES = ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
+INTERPOLATIONS = ("nearest", "linear", "bilinear", "cubic", "bicubic", "area", "lanczos", "lanczos4")
+
+
+class Qualities(NamedTuple):
+    """What `encode_quality` may be for a format. For png it is the compression level: 0 is fastest, 9 smallest."""
+
+    lowest: int
+    highest: int
+    default: int
+
+
+ENCODE_QUALITIES = {
+    "jpg": Qualities(1, 100, 95),
+    "png": Qualities(0, 9, 3),
+    "webp": Qualities(0, 100, 90),
+    "avif": Qualities(0, 100, 80),
+}
+LARGEST_IMAGE_SIZE = 13_379  # its square is the pixel limit
 INCREMENTAL_MODES = ("auto", "incremental", "extend", "retry_failed", "overwrite")
 
 
@@ -49,6 +73,45 @@ def require_optional_text(option: str, value: object) -> None:
     """As `require_text`, and None passes."""
     if value is not None:
         require_text(option, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """Where the rows come from, and how many make a shard."""
+
+    url_list: str
+    input_format: str | None = None
+    url_col: str = "url"
+    caption_col: str | None = None
+    bbox_col: str | None = None
+    verify_hash: tuple[str, str] | None = None  # (column, algorithm)
+    save_additional_columns: tuple[str, ...] = ()
+    number_sample_per_shard: int = 10_000
+
+    def __post_init__(self) -> None:
+        require_text("url_list", self.url_list)
+        if self.input_format is not None:
+            require_one_of("input_format", self.input_format, INPUT_FORMATS)
+        require_text("url_col", self.url_col)
+        require_optional_text("caption_col", self.caption_col)
+        require_optional_text("bbox_col", self.bbox_col)
+        require_whole("number_sample_per_shard", self.number_sample_per_shard, 1)
+        if self.verify_hash is not None:
+            if len(self.verify_hash) != 2:
+                raise OptionsError(f'verify_hash is {self.verify_hash!r}; write it as ["column", "md5"]')
+            require_one_of("verify_hash's second part", self.verify_hash[1], HASHES)
+        for column in self.save_additional_columns:
+            require_text("save_additional_columns", column)
+            if column in METADATA_COLUMNS:
+                raise OptionsError(
+                    f"save_additional_columns names {column!r}, which is a column of the metadata already"
+                )
+
+    @property
+    def extra_columns(self) -> tuple[str, ...]:
+        """The input columns that a run needs beside url and caption, each once."""
+        asked = (*self.save_additional_columns, self.bbox_col, self.verify_hash and self.verify_hash[0])
+        return tuple(dict.fromkeys(column for column in asked if column))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +158,77 @@ class ResizeOptions:
 
     def __post_init__(self) -> None:
         require_whole("image_size", self.image_size, 1)
+        if self.image_size > LARGEST_IMAGE_SIZE:
+            raise OptionsError(f"image_size is {self.image_size}; it must be at most {LARGEST_IMAGE_SIZE}")
+        require_one_of("resize_mode", self.resize_mode, RESIZE_MODES)
         require_bool("resize_only_if_bigger", self.resize_only_if_bigger)
+        require_one_of("upscale_interpolation", self.upscale_interpolation, INTERPOLATIONS)
+        require_one_of("downscale_interpolation", self.downscale_interpolation, INTERPOLATIONS)
+        self._check_encoding()
+        self._check_filters()
+
+    def _check_encoding(self) -> None:
+        require_one_of("encode_format", self.encode_format, tuple(ENCODE_QUALITIES))
+        require_bool("skip_reencode", self.skip_reencode)
+        require_bool("disable_all_reencoding", self.disable_all_reencoding)
+        if self.encode_quality is not None:
+            lowest, highest, _ = ENCODE_QUALITIES[self.encode_format]
+            require_whole("encode_quality", self.encode_quality, lowest)
+            if self.encode_quality > highest:
+                raise OptionsError(
+                    f"encode_quality is {self.encode_quality}; "
+                    f"for encode_format={self.encode_format} it must be from {lowest} to {highest}"
+                )
+        if self.disable_all_reencoding:
+            self._refuse_what_needs_encoding()
+
+    def _refuse_what_needs_encoding(self) -> None:
+        """Options that change the image contradict keeping it as it came; the default resize_mode is let through."""
+        asked = {
+            f"resize_mode={self.resize_mode}": self.resize_mode not in ("no", "border"),
+            f"encode_format={self.encode_format}": self.encode_format != "jpg",
+            f"encode_quality={self.encode_quality}": self.encode_quality is not None,
+            "skip_reencode": self.skip_reencode,
+        }
+        for option in (option for option, given in asked.items() if given):
+            raise OptionsError(f"disable_all_reencoding keeps images as they came and contradicts {option}; drop one")
+
+    def _check_filters(self) -> None:
+        require_whole("min_image_size", self.min_image_size, 0)
+        require_number("max_image_area", self.max_image_area, 0)
+        require_number("max_aspect_ratio", self.max_aspect_ratio, 0)
+        if self.max_aspect_ratio < 1:
+            raise OptionsError(
+                f"max_aspect_ratio is {self.max_aspect_ratio:g}; it is the longer side over the shorter, so at least 1"
+            )
+        if self.min_image_size**2 > self.max_image_area:
+            raise OptionsError(
+                f"min_image_size is {self.min_image_size} and max_image_area is {self.max_image_area:g}: "
+                "no image can pass both"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions:
+    """What is kept of a row, and in which form."""
+
+    output_folder: str = "images"
+    output_format: str = "files"
+    encode_format: str = "jpg"  # the name of the image column of output_format=parquet
+    save_metadata: bool = True
+    compute_hash: str | None = "sha256"
+    extract_exif: bool = True
+    save_fetch_details: bool = False
+    oom_shard_count: int = 5
+
+    def __post_init__(self) -> None:
+        require_text("output_folder", self.output_folder)
+        require_bool("save_metadata", self.save_metadata)
+        require_bool("extract_exif", self.extract_exif)
+        require_bool("save_fetch_details", self.save_fetch_details)
+        require_whole("oom_shard_count", self.oom_shard_count, 1)
+        if self.compute_hash is not None:
+            require_one_of("compute_hash", self.compute_hash, HASHES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,12 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from img2dataset.options import ReadOptions
 
 STATS_SUFFIX = "_stats.json"
 SHARD_DIGITS = 5
@@ -41,6 +43,33 @@ class Shard:
     def without(self, row: int) -> Shard:
         """This shard with one more row that must not be decoded."""
         return replace(self, poisoned=self.poisoned | {row})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The columns of a shard as the stages read them; every list has one entry for each row."""
+
+    urls: list[str | None]
+    captions: list[str | None] | None  # None: the run has no captions
+    additional: pa.Table  # the additional input columns that are saved
+    boxes: list[list[list[float]] | None] | None  # None: nothing is blurred
+    expected_digests: list[str | None] | None  # None: nothing is compared
+
+    @staticmethod
+    def of(shard: Shard, options: ReadOptions) -> Rows:
+        """Read a shard's rows."""
+        table = shard.table()
+
+        def column(name: str | None) -> list[Any] | None:
+            return table.column(name).to_pylist() if name else None
+
+        return Rows(
+            urls=table.column("url").to_pylist(),
+            captions=column("caption" if options.caption_col else None),
+            additional=table.select(options.save_additional_columns),
+            boxes=column(options.bbox_col),
+            expected_digests=column(options.verify_hash and options.verify_hash[0]),
+        )
 
 
 def to_ipc(table: pa.Table) -> bytes:

@@ -49,6 +49,7 @@ class ShardStats:
     status_dict: CappedCounter = field(default_factory=CappedCounter)
     attempts: int = 0  # HTTP fetches begun, retries included
     bytes_downloaded: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)  # the parent thread's: waiting, resizing, writing
     origin: dict[str, Any] = field(default_factory=dict)  # where the rows come from and the options they met
 
     @property
@@ -94,8 +95,10 @@ class ShardFailure:
 
 @dataclass(slots=True)
 class RunStats:
-    """The sum over the shards of a run."""
+    """What a run has done: the sum over its shards, as `img2dataset.download` returns it."""
 
+    output_folder: str = ""
+    duration: float = 0.0  # seconds
     shards: int = 0
     failed_shards: list[ShardFailure] = field(default_factory=list)
     count: int = 0
@@ -105,6 +108,7 @@ class RunStats:
     attempts: int = 0
     bytes_downloaded: int = 0
     status_dict: CappedCounter = field(default_factory=CappedCounter)
+    seconds: Counter[str] = field(default_factory=Counter)
     dns_suffering_shards: int = 0  # shards in which temporary DNS failures passed `DNS_SHARE`
 
     def add(self, stats: ShardStats) -> None:
@@ -113,6 +117,7 @@ class RunStats:
         for name in ("count", "successes", "failed_to_download", "failed_to_resize", "attempts", "bytes_downloaded"):
             setattr(self, name, getattr(self, name) + getattr(stats, name))
         self.status_dict.merge(stats.status_dict)
+        self.seconds.update(stats.seconds)
         if _dns_failures(stats) > DNS_SHARE * stats.count:
             self.dns_suffering_shards += 1
 

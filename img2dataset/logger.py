@@ -1,0 +1,116 @@
+"""What people see: the progress bar, the hints and the summary."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
+
+from img2dataset.stats import SUCCESS, Progress, RunStats, ShardFailure, ShardStats
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+REASONS_SHOWN = 8
+
+
+class ProgressLogger:
+    """Follows a run: a tqdm bar over images on a terminal, a line now and then elsewhere, a summary at the end.
+
+    `total` tells how many rows have been read so far; it grows while the list is read.
+    """
+
+    def __init__(self, total: Callable[[], int], stream: TextIO | None = None) -> None:
+        self.stats = RunStats()
+        self._total = total
+        self._stream = stream or sys.stderr
+        self._open: dict[int, Progress] = {}
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._bar: Any = None
+
+    def __enter__(self) -> ProgressLogger:
+        if self._stream.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(file=self._stream, unit="img", dynamic_ncols=True, smoothing=0.1, total=0)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stats.duration = time.monotonic() - self._started
+        if self._bar is not None:
+            self._show()
+            self._bar.close()
+
+    def add(self, event: Progress | ShardStats | ShardFailure) -> None:
+        """Take in an event of the run."""
+        if isinstance(event, Progress):
+            self._open[event.shard_id] = event
+        else:
+            self._open.pop(event.shard_id, None)
+            if isinstance(event, ShardStats):
+                self.stats.add(event)
+            else:
+                self.stats.failed_shards.append(event)
+        self._show()
+
+    def say(self, line: str) -> None:
+        """Write one line, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.write(line, file=self._stream)
+        else:
+            print(line, file=self._stream, flush=True)
+
+    def _show(self) -> None:
+        count = self.stats.count + sum(progress.count for progress in self._open.values())
+        successes = self.stats.successes + sum(progress.successes for progress in self._open.values())
+        share = f"{successes / count:.1%} ok" if count else "starting"
+        if self._bar is not None:
+            self._bar.total = max(self._total(), count)
+            self._bar.set_postfix_str(share, refresh=False)
+            self._bar.update(count - self._bar.n)
+        elif time.monotonic() - self._last_line >= LINE_EVERY:
+            self._last_line = time.monotonic()
+            rate = count / (self._last_line - self._started)
+            self.say(f"{count:,} of {self._total():,} images read so far, {share}, {rate:.0f} images/s")
+
+
+def too_few_shards(shards: int, rows: int, processes_count: int) -> str | None:
+    """The hint for a run that leaves processes without a shard; None when it leaves none."""
+    if not 0 < shards < processes_count:
+        return None
+    samples = max(1, -(-rows // processes_count))
+    return (
+        f"{rows:,} images make {shards} shard{'s' * (shards > 1)}, so only {shards} of {processes_count} processes "
+        f"have work; number_sample_per_shard={samples} would use them all"
+    )
+
+
+def summary(stats: RunStats) -> str:
+    """The end of a run in a few lines."""
+    lines = [
+        f"{stats.count:,} images in {stats.shards:,} shards: {_share(stats.successes, stats)} saved, "
+        f"{_share(stats.failed_to_download, stats)} failed to download, "
+        f"{_share(stats.failed_to_resize, stats)} failed to resize",
+        f"took {stats.duration:.1f} s, {stats.count / max(stats.duration, 1e-9):.1f} images/s",
+    ]
+    reasons = [(reason, times) for reason, times in stats.status_dict.most_common() if reason != SUCCESS]
+    if reasons:
+        lines.append("why images failed:")
+        lines += [f"  {times:>10,}  {reason}" for reason, times in reasons[:REASONS_SHOWN]]
+        rest = sum(times for _, times in reasons[REASONS_SHOWN:])
+        lines += [f"  {rest:>10,}  for other reasons"] if rest else []
+    if stats.dns_suffering_shards:
+        lines.append(
+            f"in {stats.dns_suffering_shards} shards more than 5 % of the names could not be looked up for now: "
+            "a local caching resolver helps, see the README's section on it"
+        )
+    lines += [f"shard {failure.shard_id} failed: {failure.message}" for failure in stats.failed_shards]
+    lines.append(f"the dataset is in {stats.output_folder}")
+    return "\n".join(lines)
+
+
+def _share(part: int, stats: RunStats) -> str:
+    return f"{part:,} ({part / max(stats.count, 1):.1%})"

@@ -1,0 +1,275 @@
+"""Url list → stream of shards, in constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from img2dataset.errors import OptionsError, ShardError
+from img2dataset.options import INPUT_FORMATS, ReadOptions
+from img2dataset.shards import Shard, to_ipc
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BLOCK = 1 << 20  # bytes of a text file read at a time
+_CSV_BLOCK = 1 << 23  # bytes of a csv file parsed at a time; no row may be longer
+_EXTENSIONS = {".txt": "txt", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
+
+
+class Reader:
+    """Reads the url list: a file, or the files of a folder in sorted order.
+
+    Shards never span files, so that their numbering depends on the input alone. `rows_read`
+    counts the rows of the shards handed out, and grows.
+    """
+
+    def __init__(self, options: ReadOptions) -> None:
+        self.options = options
+        self.rows_read = 0
+        self._paths, self._filesystem = _input_files(options)
+        self._format = options.input_format or _format_of(self._paths, options.url_list)
+        if self._format == "txt":
+            _refuse_columns_of_a_text_file(options)
+
+    def check(self) -> None:
+        """See that every file can be opened and has the columns asked for. Raises `OptionsError`."""
+        for path in self._paths:
+            with self._opened(path) as file:
+                READERS[self._format].check(file, self.options, path)
+
+    def shards(self, wanted: Callable[[int], bool] | None = None) -> Iterator[Shard]:
+        """The shards of the list whose place in it is `wanted` (None: all), numbered from 0.
+
+        Raises `ShardError` when the list turns out to be unreadable.
+        """
+        index = 0
+        for path in self._paths:
+            first_row = 0
+            for table in self._tables(path):
+                if wanted is None or wanted(index):
+                    self.rows_read += len(table)
+                    yield _shard(index, path, first_row, table)
+                first_row += len(table)
+                index += 1
+
+    def _tables(self, path: str) -> Iterator[pa.Table]:
+        import pyarrow as pa
+
+        try:
+            with self._opened(path) as file:
+                batches = (_shaped(batch, self.options) for batch in READERS[self._format].batches(file, self.options))
+                yield from _slices(batches, self.options.number_sample_per_shard)
+        except (OSError, EOFError, pa.ArrowException) as error:
+            raise ShardError(f"the url list {path} cannot be read to its end: {error}") from error
+
+    def _opened(self, path: str) -> IO[bytes]:
+        """The file, decompressed when its name says that it is compressed."""
+        from fsspec.utils import infer_compression
+
+        file: IO[bytes] = self._filesystem.open(path, "rb", compression=infer_compression(path))
+        return file
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An input format: what to check before the run, and how to read it."""
+
+    check: Callable[[IO[bytes], ReadOptions, str], None]
+    batches: Callable[[IO[bytes], ReadOptions], Iterator[Any]]  # of Arrow tables or record batches
+
+
+def _shard(index: int, path: str, first_row: int, table: pa.Table) -> Shard:
+    source = os.path.basename(path)
+    return Shard(id=index, index=index, source=source, first_row=first_row, count=len(table), rows=to_ipc(table))
+
+
+def _check_text(file: IO[bytes], options: ReadOptions, path: str) -> None:
+    del options, path
+    file.read(1)
+
+
+def _read_text(file: IO[bytes], options: ReadOptions) -> Iterator[pa.Table]:
+    """One URL a line, verbatim: only a byte order mark, line ends and blank lines are left out."""
+    import pyarrow as pa
+
+    del options
+    for block in _whole_lines(file):
+        lines = [line.removesuffix("\r") for line in block.decode("utf-8", "replace").split("\n")]
+        urls = [line for line in lines if line and not line.isspace()]
+        yield pa.table({"url": pa.array(urls, pa.string())})
+
+
+def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
+    begun: list[bytes] = []
+    block = file.read(_BLOCK).removeprefix(b"\xef\xbb\xbf")
+    while block:
+        whole, newline, rest = block.rpartition(b"\n")
+        if newline:
+            yield b"".join([*begun, whole])
+            begun = []
+        begun.append(rest)
+        block = file.read(_BLOCK)
+    yield b"".join(begun)
+
+
+def _check_csv(file: IO[bytes], options: ReadOptions, path: str) -> None:
+    import pyarrow as pa
+
+    try:
+        names = _open_csv(file).schema.names
+    except pa.ArrowInvalid as error:
+        raise OptionsError(f"{path} cannot be read as csv: {error}") from error
+    _require_columns(names, options, path)
+
+
+def _read_csv(file: IO[bytes], options: ReadOptions) -> Iterator[pa.RecordBatch]:
+    """Every column is text: a csv file has no types, and guessing them fails in the middle of a long one."""
+    yield from _open_csv(file, _columns(options))
+
+
+def _open_csv(file: IO[bytes], columns: list[str] | None = None) -> Any:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    types = dict.fromkeys(columns or [], pa.string())
+    return csv.open_csv(
+        file,
+        read_options=csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(column_types=types, include_columns=columns, strings_can_be_null=False),
+    )
+
+
+def _check_parquet(file: IO[bytes], options: ReadOptions, path: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(file)
+    except pa.ArrowInvalid as error:
+        raise OptionsError(f"{path} cannot be read as parquet: {error}") from error
+    _require_columns(schema.names, options, path)
+    for option in ("url_col", "caption_col"):
+        if name := getattr(options, option):
+            _require_text_column(option, schema.field(name), path)
+
+
+def _read_parquet(file: IO[bytes], options: ReadOptions) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    columns = list(dict.fromkeys(_columns(options)))
+    batch_size = min(options.number_sample_per_shard, 65_536)
+    yield from pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size, columns=columns, use_threads=False)
+
+
+READERS = {
+    "txt": Format(_check_text, _read_text),
+    "csv": Format(_check_csv, _read_csv),
+    "parquet": Format(_check_parquet, _read_parquet),
+}
+assert tuple(READERS) == INPUT_FORMATS
+
+
+def _columns(options: ReadOptions) -> list[str]:
+    """The input columns a run reads, in the order of the shard's: extra ones, url, caption."""
+    wanted = [*options.extra_columns, options.url_col, options.caption_col]
+    return [column for column in wanted if column]
+
+
+def _shaped(batch: Any, options: ReadOptions) -> pa.Table:
+    """The columns under the names that the stages know, url and caption as text."""
+    import pyarrow as pa
+
+    columns = {name: batch.column(name) for name in options.extra_columns}
+    columns["url"] = batch.column(options.url_col).cast(pa.string())
+    if options.caption_col:
+        columns["caption"] = batch.column(options.caption_col).cast(pa.string())
+    return pa.table(columns)
+
+
+def _slices(tables: Iterator[pa.Table], count: int) -> Iterator[pa.Table]:
+    """Tables of exactly `count` rows, the last one of what is left."""
+    import pyarrow as pa
+
+    held: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        held.append(table)
+        rows += len(table)
+        if rows < count:
+            continue
+        whole = pa.concat_tables(held)
+        yield from (whole.slice(start, count) for start in range(0, rows - count + 1, count))
+        held, rows = [whole.slice(rows - rows % count)], rows % count
+    if rows:
+        yield pa.concat_tables(held)
+
+
+def _input_files(options: ReadOptions) -> tuple[list[str], Any]:
+    """The files of the list, sorted, and the fsspec file system they are on."""
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(options.url_list)
+    except (ImportError, ValueError) as error:
+        raise OptionsError(f"url_list is {options.url_list!r}, which cannot be opened: {error}") from error
+    if filesystem.isfile(path):
+        return [path], filesystem
+    if not filesystem.isdir(path):
+        raise OptionsError(f"url_list is {options.url_list!r}; there is no such file or folder")
+    found = [entry["name"] for entry in filesystem.ls(path, detail=True) if entry["type"] == "file"]
+    visible = sorted(name for name in found if not os.path.basename(name).startswith((".", "_")))
+    chosen = _files_of_format(visible, options.input_format)
+    if not chosen:
+        raise OptionsError(f"url_list is {options.url_list!r}, a folder with no file to read in it")
+    return chosen, filesystem
+
+
+def _files_of_format(paths: list[str], input_format: str | None) -> list[str]:
+    """The files whose extension says the format; all of them where none says so."""
+    if input_format:
+        return [path for path in paths if _extension_format(path) == input_format] or paths
+    return [path for path in paths if _extension_format(path)] or paths
+
+
+def _format_of(paths: list[str], url_list: str) -> str:
+    formats = {_extension_format(path) or "txt" for path in paths}
+    if len(formats) > 1:
+        found = ", ".join(sorted(formats))
+        raise OptionsError(f"url_list is {url_list!r}, a folder with several formats ({found}); give input_format")
+    return formats.pop()
+
+
+def _extension_format(path: str) -> str | None:
+    stem, extension = os.path.splitext(path.lower())
+    if extension in _COMPRESSIONS:
+        extension = os.path.splitext(stem)[1]
+    return _EXTENSIONS.get(extension)
+
+
+def _refuse_columns_of_a_text_file(options: ReadOptions) -> None:
+    asked = [option for option in ("caption_col", "bbox_col", "verify_hash") if getattr(options, option) is not None]
+    asked += ["save_additional_columns"] if options.save_additional_columns else []
+    asked += ["url_col"] if options.url_col != "url" else []
+    if asked:
+        raise OptionsError(f"{asked[0]} needs columns, and a txt list has only URLs; use input_format=csv or parquet")
+
+
+def _require_columns(names: list[str], options: ReadOptions, path: str) -> None:
+    for column in _columns(options):
+        if names.count(column) != 1:
+            what = "has no column" if column not in names else "has more than one column"
+            raise OptionsError(f"{path} {what} {column!r}; its columns are: {', '.join(names)}")
+
+
+def _require_text_column(option: str, field: pa.Field, path: str) -> None:
+    import pyarrow as pa
+
+    try:
+        pa.array([], field.type).cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise OptionsError(f"{option} is {field.name!r}, which in {path} is {field.type}; it must be text") from error

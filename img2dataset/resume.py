@@ -1,0 +1,239 @@
+"""Coming back to a folder: which shards of the list are done, and under which numbers the others go."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from img2dataset.errors import OptionsError
+from img2dataset.filesystem import Folder
+from img2dataset.reader import Reader
+from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file, shard_name, urls_digest
+
+SAMPLED = 16  # finished shards whose digests tell whether a list is the folder's
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a stats file says of its shard. `index` is the shard's place in its list."""
+
+    id: int
+    index: int
+    count: int
+    url_digest: str | None  # None: written by img2dataset 1.x
+    options: Mapping[str, Any]
+
+    @property
+    def base(self) -> int:
+        """The number that the first shard of its list has, or would have."""
+        return self.id - self.index
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Finished shards with consecutive numbers that one list gave; `ids` is sorted."""
+
+    base: int
+    ids: list[int]
+
+    @property
+    def last_index(self) -> int:
+        """The place in the list of the last of them."""
+        return self.ids[-1] - self.base
+
+
+class ResumePlan:
+    """Numbers the shards of a list that are not done. `line` says in one line what was chosen and why."""
+
+    def __init__(self, line: str, runs: list[Run], next_free: int, redo: frozenset[int] = frozenset()) -> None:
+        self.line = line
+        self._runs = runs  # those of this list, in order
+        self._done = {id - run.base for run in runs for id in run.ids} - redo
+        self._next_free = next_free
+        self._new_base: int | None = None
+
+    @property
+    def done(self) -> int:
+        """How many shards of the list are finished."""
+        return len(self._done)
+
+    def remaining(self, reader: Reader) -> Iterator[Shard]:
+        """The shards to do, under their numbers."""
+        for shard in reader.shards(lambda index: index not in self._done):
+            yield replace(shard, id=self._number(shard.index))
+
+    def _number(self, index: int) -> int:
+        """A hole is filled where it is; what comes after continues the last run, or begins after everything."""
+        for run in self._runs:
+            if index <= run.last_index:
+                return run.base + index
+        if self._new_base is None:
+            continues = bool(self._runs) and self._runs[-1].ids[-1] + 1 == self._next_free
+            self._new_base = self._runs[-1].base if continues else self._next_free - index
+        return self._new_base + index
+
+
+def make_plan(folder: Folder, reader: Reader, mode: str, output_options: Mapping[str, Any]) -> ResumePlan:
+    """Compare the folder with the list. Changes nothing. Raises `OptionsError` where the mode refuses."""
+    names = folder.names()
+    taken = {name: number for name in names if (number := parse_shard_file(name)) is not None}
+    next_free = max(taken.values(), default=-1) + 1
+    stats_files = {number: name for name, number in taken.items() if is_stats_file(name)}
+    if not stats_files:
+        line = f"{folder} holds other files; continuing at shard {shard_name(next_free)}" if taken else ""
+        return ResumePlan(line, [], next_free)
+    look = _FinishedShards(folder, stats_files)
+    runs = _runs(sorted(stats_files), look)
+    sampled = {run.base: [look(id) for id in _spread(run.ids)] for run in runs}
+    for shards in sampled.values():
+        _refuse_other_options(folder, shards, output_options)
+    if mode == "extend":
+        return ResumePlan(_extend_line(folder, next_free, "incremental_mode=extend"), [], next_free)
+    return _compare(folder, reader, mode, runs, sampled, next_free)
+
+
+def _compare(
+    folder: Folder, reader: Reader, mode: str, runs: list[Run], sampled: dict[int, list[Finished]], next_free: int
+) -> ResumePlan:
+    found = _list_shards(reader, {shard.index for shards in sampled.values() for shard in shards})
+    fits = {
+        base: [_fit(shard, found.get(shard.index), folder, mode) for shard in shards]
+        for base, shards in sampled.items()
+    }
+    ours = [run for run in runs if all(fits[run.base])]
+    if not ours and any(any(fit) for fit in fits.values()):
+        raise OptionsError(_partly(folder, sampled, fits))
+    if ours:
+        grown = {run.last_index for run in ours if "grown" in fits[run.base]}
+        done = sum(len(run.ids) for run in ours)
+        line = f"{folder} was made from this list: {done} shards are done, doing what is missing"
+        return ResumePlan(line, ours, next_free, frozenset(grown))
+    if mode == "auto":
+        return ResumePlan(_extend_line(folder, next_free, "its shards come from another list"), [], next_free)
+    raise OptionsError(
+        f"incremental_mode is {mode}, but {folder} was made from another list; "
+        "give that list, another output_folder, or incremental_mode=extend to add this one"
+    )
+
+
+def _extend_line(folder: Folder, next_free: int, why: str) -> str:
+    return f"{folder} has shards already ({why}): continuing at shard {shard_name(next_free)}"
+
+
+class _FinishedShards:
+    """Reads stats files, each at most once."""
+
+    def __init__(self, folder: Folder, names: Mapping[int, str]) -> None:
+        self._folder = folder
+        self._names = names
+        self._known: dict[int, Finished] = {}
+
+    def __call__(self, shard_id: int) -> Finished:
+        if shard_id not in self._known:
+            self._known[shard_id] = self._read(shard_id)
+        return self._known[shard_id]
+
+    def _read(self, shard_id: int) -> Finished:
+        name = self._names[shard_id]
+        try:
+            record = json.loads(self._folder.read(name))
+            count = record["count"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise OptionsError(f"{self._folder}/{name} is no stats file; remove it to do its shard again") from error
+        index = record.get("list_index", shard_id)
+        return Finished(shard_id, index, count, record.get("url_digest"), record.get("options", {}))
+
+
+def _runs(ids: list[int], look: Callable[[int], Finished]) -> list[Run]:
+    """Split the finished shards by the list they come from. Numbers of one list are consecutive, so bisection does."""
+    runs = []
+    start = 0
+    while start < len(ids):
+        base = look(ids[start]).base
+        if look(ids[-1]).base == base:
+            end = len(ids)
+        else:
+            end = bisect_left(range(len(ids)), True, lo=start, key=lambda place: look(ids[place]).base != base)
+        runs.append(Run(base, ids[start:end]))
+        start = end
+    return runs
+
+
+def _spread(ids: list[int]) -> list[int]:
+    """At most `SAMPLED` of them, the first and the last included."""
+    if len(ids) <= SAMPLED:
+        return ids
+    return [ids[round(place * (len(ids) - 1) / (SAMPLED - 1))] for place in range(SAMPLED)]
+
+
+def _list_shards(reader: Reader, indices: set[int]) -> dict[int, Shard]:
+    """Those shards of the list, as far as it has them."""
+    found: dict[int, Shard] = {}
+    for shard in reader.shards(lambda index: index in indices):
+        found[shard.index] = shard
+        if len(found) == len(indices):
+            break
+    reader.rows_read = 0
+    return found
+
+
+def _fit(finished: Finished, shard: Shard | None, folder: Folder, mode: str) -> str:
+    """``same``, ``grown`` (the list's shard begins with the finished one's rows), or nothing."""
+    if shard is None or shard.count < finished.count:
+        return ""
+    digest = finished.url_digest
+    if digest is None:
+        if mode == "incremental":  # a folder of img2dataset 1.x knows no digest: the user vouches for the list
+            return "same"
+        digest = _digest_of_metadata(finished.id, folder)
+    urls = shard.table().column("url").to_pylist()[: finished.count]
+    if urls_digest(urls) != digest:
+        return ""
+    return "same" if shard.count == finished.count else "grown"
+
+
+def _digest_of_metadata(shard_id: int, folder: Folder) -> str | None:
+    import pyarrow.parquet as pq
+
+    names = [name for name in folder.names() if parse_shard_file(name) == shard_id and name.endswith(".parquet")]
+    if not names:
+        return None
+    with folder.open(names[0]) as file:
+        return urls_digest(pq.read_table(file, columns=["url"]).column("url").to_pylist())
+
+
+def _refuse_other_options(folder: Folder, shards: list[Finished], options: Mapping[str, Any]) -> None:
+    for shard in shards:
+        for name, made_with in shard.options.items():
+            if name in options and options[name] != made_with:
+                raise OptionsError(
+                    f"{folder} was made with {name}={made_with}, and this run has {name}={options[name]}; "
+                    "use the same, another output_folder, or incremental_mode=overwrite to start from nothing"
+                )
+
+
+def _partly(folder: Folder, sampled: dict[int, list[Finished]], fits: dict[int, list[str]]) -> str:
+    differing = [
+        shard.id for base, shards in sampled.items() for shard, fit in zip(shards, fits[base], strict=True) if not fit
+    ]
+    return (
+        f"{folder} fits this list only in part: shard {shard_name(differing[0])} was made from other rows "
+        f"than the list has there; give the list it was made from, another output_folder, or incremental_mode=overwrite"
+    )
+
+
+def overwrite(folder: Folder) -> None:
+    """Remove every shard of the folder. Raises `OptionsError`, removing nothing, when it holds anything else."""
+    names = folder.names()
+    finished = {parse_shard_file(name) for name in names if is_stats_file(name)}
+    foreign = [name for name in names if parse_shard_file(name) not in finished]
+    if foreign:
+        raise OptionsError(
+            f"incremental_mode is overwrite, but {folder} holds {foreign[0]!r}, which img2dataset did not write; "
+            "remove it, or choose another output_folder"
+        )
+    for name in sorted(names, key=lambda name: not name.endswith(STATS_SUFFIX)):  # a shard is open first, then gone
+        folder.remove(name)

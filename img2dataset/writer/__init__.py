@@ -1,0 +1,24 @@
+"""Samples → the files of a shard, in one of several formats."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from img2dataset.writer.base import SampleWriter
+
+WRITERS = {
+    "files": "img2dataset.writer.files:FilesWriter",
+    "webdataset": "img2dataset.writer.webdataset:WebDatasetWriter",
+    "parquet": "img2dataset.writer.parquet:ParquetWriter",
+    "dummy": "img2dataset.writer.dummy:DummyWriter",
+}
+
+
+def load_writer(output_format: str) -> type[SampleWriter]:
+    """The writer class of a format in `WRITERS`; its library is imported now."""
+    module, _, name = WRITERS[output_format].partition(":")
+    writer: type[SampleWriter] = getattr(import_module(module), name)
+    return writer
+
+
+__all__ = ["WRITERS", "SampleWriter", "load_writer"]

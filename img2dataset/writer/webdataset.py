@@ -1,0 +1,22 @@
+"""Samples → a tar a shard, as webdataset reads it."""
+
+from __future__ import annotations
+
+import webdataset as wds
+
+from img2dataset.metadata import Sample
+from img2dataset.writer.base import SampleWriter
+
+
+class WebDatasetWriter(SampleWriter):
+    """``00000.tar`` with ``000000000.jpg``, ``.txt`` and ``.json`` of each sample next to each other."""
+
+    def _open(self) -> None:
+        self._tar = wds.TarWriter(self.transaction.open(f"{self.name}.tar"), encoder=False)
+
+    def _write_image(self, sample: Sample) -> None:
+        self._tar.write({"__key__": sample.key, **self.parts(sample)})
+
+    def _finish(self) -> None:
+        self._tar.close()
+        super()._finish()
