@@ -1,0 +1,122 @@
+"""A worker of the process pool: runs the downloader on the shards that its parent sends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Generator, Iterable, Iterator
+from types import TracebackType
+from typing import BinaryIO
+
+from img2dataset.distributor import Downloader, Event
+from img2dataset.distributor.pipe import NO_MORE, Farewell, More, read_frame, write_frame
+from img2dataset.shards import Shard
+
+_FAILED = 1
+_TERMINATED = 128 + signal.SIGTERM  # as a shell says it
+
+
+def main() -> None:
+    """Work until there are no more shards, SIGTERM comes or the parent is gone; then end the process."""
+    _leave_ctrl_c_to_the_parent()
+    with _Parent(*_take_over_pipes()) as parent:
+        signal.signal(signal.SIGTERM, parent.stop)
+        downloader = parent.downloader()
+        with contextlib.closing(_events(downloader, parent)) as events:
+            for event in events:
+                parent.send(event)
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    # The terminal sends SIGINT to the whole group. It is blocked since before this process began.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes from and to the parent, moved to where a stray print or input() does not reach them."""
+    inbound, outbound = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return open(inbound, "rb"), open(outbound, "wb")
+
+
+def _events(downloader: Downloader, shards: Iterable[Shard]) -> Generator[Event, None, None]:
+    yield from downloader(shards)
+
+
+class _Parent(Iterator[Shard]):
+    """The parent process as the downloader sees it: an iterator that asks for a shard when one is wanted.
+
+    Any thread may ask. Leaving the `with` block ends the process, whatever threads there still are.
+    """
+
+    def __init__(self, inbound: BinaryIO, outbound: BinaryIO) -> None:
+        self._inbound = inbound
+        self._outbound = outbound
+        self._sending = threading.Lock()
+        self._stopping = False
+        self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=self._receive, name="img2dataset parent", daemon=True).start()
+
+    def downloader(self) -> Downloader:
+        """What the parent sends first."""
+        downloader: Downloader = pickle.loads(self._frames.get())
+        return downloader
+
+    def __next__(self) -> Shard:
+        self.send(More())
+        frame = self._frames.get()
+        if frame == NO_MORE:
+            self._frames.put(NO_MORE)  # for other threads that ask, and for the next time
+            raise StopIteration
+        shard: Shard = pickle.loads(frame)
+        return shard
+
+    def send(self, message: Event | More | Farewell) -> None:
+        """Tell the parent; what was sent arrives even if the process crashes right after."""
+        payload = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        with self._sending:
+            if self._stopping:  # the signal may have cut a frame in two: nothing can follow it
+                return
+            try:
+                write_frame(self._outbound, payload)
+            except BrokenPipeError:
+                os._exit(_FAILED)
+
+    def stop(self, *_: object) -> None:
+        """Handle SIGTERM: unwind the main thread, so that the downloader cleans up, and end waits for a shard."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the cleaning short
+        self._stopping = True
+        self._frames.put(NO_MORE)
+        raise SystemExit(_TERMINATED)
+
+    def __enter__(self) -> _Parent:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending already
+        if error is not None and not self._stopping:
+            traceback.print_exception(error)
+        self.send(Farewell(None if error is None else f"{type(error).__name__}: {error}"))
+        with contextlib.suppress(OSError, ValueError):  # a closed terminal
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(_TERMINATED if self._stopping else _FAILED if error else 0)
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                self._frames.put(read_frame(self._inbound))
+        finally:
+            os._exit(_FAILED)  # at once, in the middle of whatever the other threads do: the parent is gone
