@@ -76,6 +76,8 @@ class Reason:
     IMAGE_TOO_SMALL = "image too small"
     IMAGE_AREA_TOO_LARGE = "image area too large"
     ASPECT_RATIO_TOO_LARGE = "aspect ratio too large"
+    TOO_LONG_FOR_FORMAT = "a side too long for the output format"
+    INVALID_BOX = "invalid bounding box"
 
 
 def http_status_reason(status: int) -> str:

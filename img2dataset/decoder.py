@@ -1,0 +1,266 @@
+"""Encoded bytes become an opened Pillow image: an explicit list of raster formats, header first, few error messages."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from typing import cast
+
+from PIL import Image, ImageFile
+
+from img2dataset.errors import Reason, ResizeError, unsupported_format_reason
+from img2dataset.exif import orientation_of
+
+MAX_PIXELS = 179_000_000
+"""Pixels of the largest picture that is decoded: twice `PIL.Image.MAX_IMAGE_PIXELS`, where Pillow itself refuses."""
+
+MAX_SCAN_PIXELS = 10 * MAX_PIXELS
+"""Pixels times scans of a JPEG: an honest progressive file has ten scans, a hostile one thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class RasterFormat:
+    """A format this package decodes, and the class of Pillow (or of a plugin to it) that does it."""
+
+    name: str
+    extension: str
+    module: str
+    class_name: str
+
+
+_FORMATS = {
+    made.name: made
+    for made in (
+        RasterFormat("JPEG", "jpg", "PIL.JpegImagePlugin", "JpegImageFile"),
+        RasterFormat("PNG", "png", "PIL.PngImagePlugin", "PngImageFile"),
+        RasterFormat("WEBP", "webp", "PIL.WebPImagePlugin", "WebPImageFile"),
+        RasterFormat("GIF", "gif", "PIL.GifImagePlugin", "GifImageFile"),
+        RasterFormat("AVIF", "avif", "PIL.AvifImagePlugin", "AvifImageFile"),
+        RasterFormat("HEIC", "heic", "pillow_heif.as_plugin", "HeifImageFile"),
+        RasterFormat("BMP", "bmp", "PIL.BmpImagePlugin", "BmpImageFile"),
+        RasterFormat("TIFF", "tif", "PIL.TiffImagePlugin", "TiffImageFile"),
+        RasterFormat("JPEG2000", "jp2", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+        RasterFormat("ICO", "ico", "PIL.IcoImagePlugin", "IcoImageFile"),
+        RasterFormat("CUR", "cur", "PIL.CurImagePlugin", "CurImageFile"),
+        RasterFormat("ICNS", "icns", "PIL.IcnsImagePlugin", "IcnsImageFile"),
+        RasterFormat("PPM", "ppm", "PIL.PpmImagePlugin", "PpmImageFile"),
+        RasterFormat("QOI", "qoi", "PIL.QoiImagePlugin", "QoiImageFile"),
+        RasterFormat("PSD", "psd", "PIL.PsdImagePlugin", "PsdImageFile"),
+        RasterFormat("DDS", "dds", "PIL.DdsImagePlugin", "DdsImageFile"),
+        RasterFormat("SGI", "sgi", "PIL.SgiImagePlugin", "SgiImageFile"),
+        RasterFormat("PCX", "pcx", "PIL.PcxImagePlugin", "PcxImageFile"),
+        RasterFormat("TGA", "tga", "PIL.TgaImagePlugin", "TgaImageFile"),
+    )
+}
+
+# The first bytes of a file, most frequent first. Kept apart from Pillow's own tests, which ask some forty plugins.
+_SIGNATURES = tuple(
+    (re.compile(pattern, re.DOTALL), name)
+    for pattern, name in (
+        (rb"\xff\xd8\xff", "JPEG"),
+        (rb"\x89PNG\r\n\x1a\n", "PNG"),
+        (rb"RIFF....WEBP", "WEBP"),
+        (rb"GIF8[79]a", "GIF"),
+        (rb"....ftypavi[fs]", "AVIF"),
+        (rb"....ftyp(?:mif1|msf1|miaf)(?:....)*?avi[fs]", "AVIF"),
+        (rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC"),
+        (rb"BM", "BMP"),
+        (rb"II(?:\*\0|\+\0)|MM(?:\0\*|\0\+)", "TIFF"),
+        (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "JPEG2000"),
+        (rb"\x00\x00\x01\x00[^\x00]", "ICO"),
+        (rb"\x00\x00\x02\x00[^\x00]\x00(?!\x00)", "CUR"),
+        (rb"icns", "ICNS"),
+        (rb"P[1-6f][\s#]", "PPM"),
+        (rb"qoif", "QOI"),
+        (rb"8BPS\x00\x01", "PSD"),
+        (rb"DDS \x7c\0\0\0", "DDS"),
+        (rb"\x01\xda[\x00\x01][\x01\x02]", "SGI"),
+        (rb"\n[\x00\x02-\x05]\x01[\x01\x02\x04\x08]", "PCX"),
+    )
+)
+_SIGNATURE_BYTES = 64
+_TGA_FOOTER = b"TRUEVISION-XFILE.\0"
+
+# Formats that people link to as images and that this package does not draw: counted under their names.
+_REFUSED = tuple(
+    (re.compile(pattern, re.DOTALL), name)
+    for pattern, name in (
+        (rb"%PDF-", "PDF"),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "EPS"),
+        (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "WMF"),
+        (rb"AT&TFORM", "DjVu"),
+    )
+)
+_TEXT_BYTES = 4096
+
+# What decoders of other people's making raise on hostile bytes. Anything else is a defect, and fails the shard.
+_DECODER_ERRORS = (
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError),
+    *(NameError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An image of which only the header is read. Sizes are in pixels and as the image is seen, after orientation."""
+
+    image: ImageFile.ImageFile
+    body: bytes
+    format: RasterFormat
+    orientation: int
+    width: int
+    height: int
+
+
+def sniff(body: bytes) -> RasterFormat:
+    """The format of an encoded image by its signature.
+
+    Raises:
+        ResizeError: ``not an image``, or ``unsupported format: SVG`` for the likes of it.
+    """
+    head = body[:_SIGNATURE_BYTES]
+    for pattern, name in _SIGNATURES:
+        if pattern.match(head):
+            return _FORMATS[name]
+    if body.endswith(_TGA_FOOTER):
+        return _FORMATS["TGA"]
+    for pattern, name in _REFUSED:
+        if pattern.match(head):
+            raise ResizeError(unsupported_format_reason(name))
+    if _is_svg(body[:_TEXT_BYTES]):
+        raise ResizeError(unsupported_format_reason("SVG"))
+    raise ResizeError(Reason.NOT_AN_IMAGE)
+
+
+def _is_svg(head: bytes) -> bool:
+    """Whether a text is a vector drawing, and not a page with one in it."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return text.startswith(b"<") and b"<svg" in text and b"<html" not in text
+
+
+def open_source(body: bytes) -> Source:
+    """Read the header of an encoded image; pixels stay encoded.
+
+    Raises:
+        ResizeError: the bytes are no image, of a format this build lacks, damaged, or of too many pixels.
+    """
+    made = sniff(body)
+    opener = _opener(made)
+    if opener is None:
+        raise ResizeError(unsupported_format_reason(made.name))
+    with _few_messages(made):
+        image = opener(BytesIO(body))
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ResizeError(Reason.TOO_MANY_PIXELS)
+    orientation = 1 if made.name == "TIFF" else orientation_of(image.info.get("exif"))  # Pillow turns a TIFF itself
+    if orientation >= 5:
+        width, height = height, width
+    return Source(image, body, made, orientation, width, height)
+
+
+def load(source: Source) -> None:
+    """Decode the pixels of the first frame into ``source.image``.
+
+    Raises:
+        ResizeError: the data is damaged or ends early, where the decoder or the file's structure tells.
+    """
+    image = source.image
+    if source.format.name == "JPEG":
+        _check_scans(source)
+        image.decodermaxblock = len(source.body)  # one call of the decoder instead of one for each 64 KB
+    with _few_messages(source.format):
+        image.load()
+
+
+def ignore_warnings_of_pillow() -> None:
+    """Silence Pillow's remarks on metadata: what matters is raised, and a worker has nobody to tell the rest."""
+    warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
+
+
+@cache
+def _opener(made: RasterFormat) -> type[ImageFile.ImageFile] | None:
+    """The class that reads a format; None when this installation lacks it.
+
+    Asked for by name, as `Image.open` imports five plugins, probes them all, and warns by a limit of its own.
+    """
+    try:
+        module = importlib.import_module(made.module)
+    except ImportError:
+        return None
+    if getattr(module, "SUPPORTED", True) is False:
+        return None
+    opener = cast("type[ImageFile.ImageFile]", getattr(module, made.class_name))
+    if made.name == "JPEG":
+        return _without_resolution(opener)
+    if made.name == "AVIF":
+        module.DEFAULT_MAX_THREADS = 1  # type: ignore[attr-defined]  # the pool has a process for each core already
+    return opener
+
+
+def _without_resolution(opener: type[ImageFile.ImageFile]) -> type[ImageFile.ImageFile]:
+    """A JPEG reader that leaves the EXIF block alone: Pillow parses all of it, in Python, to learn the dpi."""
+
+    class HeaderOnlyJpeg(opener):  # type: ignore[misc, valid-type]
+        def _read_dpi_from_exif(self) -> None:
+            pass
+
+    return HeaderOnlyJpeg
+
+
+@contextmanager
+def _few_messages(made: RasterFormat) -> Iterator[None]:
+    """Whatever a decoder raises becomes a `ResizeError` with one of a few messages."""
+    try:
+        yield
+    except _DECODER_ERRORS as error:
+        raise ResizeError(_message(error, made)) from error
+
+
+def _message(error: BaseException, made: RasterFormat) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return Reason.TOO_MANY_PIXELS
+    text = str(error).lower()
+    if "not available" in text or "support not installed" in text:
+        return unsupported_format_reason(made.name)
+    if "truncated" in text or isinstance(error, EOFError):
+        return Reason.IMAGE_CUT_SHORT
+    return Reason.IMAGE_DAMAGED
+
+
+# Inside a scan, 0xFF is followed by 0 (a data byte), a restart marker or a fill byte; else a segment begins.
+_NEXT_SEGMENT = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
+_SCAN, _END, _LINES = b"\xda", b"\xd9", b"\xdc"
+_MAY_FOLLOW_A_SCAN = frozenset(
+    (_SCAN, _LINES, b"\xc4", b"\xdb", b"\xdd", b"\xfe", *(bytes([n]) for n in range(0xE0, 0xF0)))
+)
+
+
+def _check_scans(source: Source) -> None:
+    """Refuse a JPEG whose scans are interrupted by a marker that cannot be there, or are a great many.
+
+    libjpeg fills what is missing with grey and only warns, which Pillow does not pass on.
+    """
+    body, position, scans = source.body, _start_of_scan(source), 1
+    while (found := _NEXT_SEGMENT.search(body, position)) and (marker := found[1]) != _END:
+        if marker not in _MAY_FOLLOW_A_SCAN:
+            raise ResizeError(Reason.IMAGE_DAMAGED)
+        scans += marker == _SCAN
+        position = found.end() + int.from_bytes(body[found.end() : found.end() + 2], "big")
+    if scans * source.width * source.height > MAX_SCAN_PIXELS:
+        raise ResizeError(Reason.TOO_MANY_PIXELS)
+
+
+def _start_of_scan(source: Source) -> int:
+    """Where the first scan's data begins: Pillow's parser stops right there."""
+    return source.image.fp.tell() if source.image.fp else 0

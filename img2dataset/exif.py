@@ -1,0 +1,104 @@
+"""The EXIF block of an image file: the orientation it asks for, and all of it as JSON text."""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+from io import BytesIO
+from typing import Any
+
+_ORIENTATION_TAG = 0x0112
+_MAX_ENTRIES = 512
+_HEADER_BYTES = 1 << 20
+
+MAX_TAGS = 256
+MAX_VALUE_CHARS = 512
+MAX_READS = 10_000
+MAX_READ_BYTES = 1 << 20
+
+
+def orientation_of(block: bytes | None) -> int:
+    """The orientation 1–8 that an EXIF block asks for; 1 when it asks for none or cannot be read.
+
+    `block` is the TIFF structure of EXIF, with or without its ``Exif\\0\\0`` prefix.
+    """
+    if not block:
+        return 1
+    start = 6 if block.startswith(b"Exif\0\0") else 0
+    order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(order + "I", block, start + 4)
+        (entries,) = struct.unpack_from(order + "H", block, start + directory)
+        for entry in range(start + directory + 2, start + directory + 2 + 12 * min(entries, _MAX_ENTRIES), 12):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", block, entry)
+            if tag == _ORIENTATION_TAG:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def read_exif(body: bytes) -> str:
+    """The EXIF tags of an image file as JSON text, `exifread`'s names to printable values; ``{}`` when there are none.
+
+    Never raises. At most `MAX_TAGS` tags of `MAX_VALUE_CHARS` characters, without thumbnails and maker notes.
+    """
+    if not _may_have_exif(body):
+        return "{}"
+    return json.dumps(_tags(body))
+
+
+def _may_have_exif(body: bytes) -> bool:
+    """Whether it is worth importing and asking `exifread`."""
+    if body.startswith(b"\xff\xd8"):
+        return b"Exif\0\0" in body[:_HEADER_BYTES]
+    if body.startswith(b"\x89PNG"):
+        return b"eXIf" in body
+    if body.startswith(b"RIFF"):
+        return b"EXIF" in body
+    return body[:2] in (b"II", b"MM") or (body[4:8] == b"ftyp" and b"Exif" in body[:_HEADER_BYTES])
+
+
+class _OutOfBudgetError(Exception):
+    """A file made `exifread` read more than any honest one does."""
+
+
+class _BudgetedFile(BytesIO):
+    """A file that ends the reading of directories which point at each other over and over."""
+
+    reads = 0
+    read_bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.reads += 1
+        self.read_bytes += len(data)
+        if self.reads > MAX_READS or self.read_bytes > MAX_READ_BYTES:
+            raise _OutOfBudgetError
+        return data
+
+
+# exifread walks untrusted offsets without much checking; what its arithmetic on them can raise.
+_PARSE_ERRORS = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
+    *(OSError, RuntimeError, TypeError, ValueError, struct.error, _OutOfBudgetError),
+)
+
+
+def _tags(body: bytes) -> dict[str, str]:
+    import exifread
+    from exifread.core.exceptions import ExifError
+
+    logging.getLogger("exifread").setLevel(logging.CRITICAL)  # it warns on the terminal of every odd tag
+    try:
+        tags: dict[str, Any] = exifread.process_file(_BudgetedFile(body), details=False, extract_thumbnail=False)
+        return {_printable(name): _printable(value) for name, value in list(tags.items())[:MAX_TAGS]}
+    except (ExifError, *_PARSE_ERRORS):
+        return {}
+
+
+def _printable(value: object) -> str:
+    return str(value)[:MAX_VALUE_CHARS]
