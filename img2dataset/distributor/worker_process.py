@@ -72,6 +72,8 @@ class WorkerProcess:
         """How the process ended, for people."""
         if self.farewell and self.farewell.error:
             return self.farewell.error
+        if self.farewell:
+            return "the downloader ended before its shard"
         code = self._process.returncode
         if code is None:
             return "its pipe closed"
