@@ -1,5 +1,6 @@
 """Turn a list of image URLs into an image dataset."""
 
 from img2dataset._version import __version__
+from img2dataset.main import download
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "download"]

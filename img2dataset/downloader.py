@@ -99,7 +99,7 @@ class _Run:
         return len(self._open) < MAX_OPEN_SHARDS and self._unsettled < self._plan.fetch.thread_count
 
     def _claim(self, result: FetchResult) -> tuple[_OpenShard, list[int]]:
-        shard_id, rows = result.id  # type: ignore[misc]  # it is what _requests put there
+        shard_id, rows = result.id
         shard = self._open[shard_id]
         return shard, [] if shard.failed else rows
 
@@ -116,7 +116,7 @@ class _Run:
                 shard.keep(sample)
             if shard.is_complete:
                 yield shard.commit()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it fails this shard and is reported; no other one
+        except Exception as error:  # whatever it is, it fails this shard, is reported, and fails no other
             logger.warning("shard %s failed", shard.shard.id, exc_info=True)
             shard.abort()
             yield ShardFailure(shard.shard.id, f"{type(error).__name__}: {error}")

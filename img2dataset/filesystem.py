@@ -19,6 +19,7 @@ from img2dataset.errors import OptionsError
 if TYPE_CHECKING:
     from types import TracebackType
 
+LOCK_NAME = ".img2dataset.lock"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 _COMMIT_RECORD = re.compile(r"\..+\.[0-9a-f]{32}\.commit")
 
@@ -75,6 +76,14 @@ class Folder(ABC):
     @abstractmethod
     def recover(self) -> None:
         """Finish the commits that a killed run had begun, and remove the temporary files it left."""
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file at once, replacing what is there."""
+
+    @abstractmethod
+    def write_new(self, name: str, data: bytes) -> bool:
+        """Write a small file unless it exists; tell whether it was written. Of two at once, one succeeds."""
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
@@ -140,11 +149,25 @@ class LocalFolder(Folder):
         else:
             os.remove(path)
 
+    def write(self, name: str, data: bytes) -> None:
+        temporary = self.join(_temporary_name(name))
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, self.join(name))
+
+    def write_new(self, name: str, data: bytes) -> bool:
+        try:
+            with open(self.join(name), "xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        return True
+
     def transaction(self) -> Transaction:
         return _LocalTransaction(self)
 
     def recover(self) -> None:
-        hidden = [name for name in os.listdir(self.path) if _is_ours_to_hide(name)]
+        hidden = [name for name in os.listdir(self.path) if _is_ours_to_hide(name) and name != LOCK_NAME]
         for record in filter(_COMMIT_RECORD.fullmatch, hidden):
             with open(self.join(record), encoding="utf-8") as file:
                 self.exchange(json.load(file), record)
@@ -255,6 +278,16 @@ class RemoteFolder(Folder):
     def remove(self, name: str) -> None:
         self._filesystem.rm(self.join(name), recursive=True)
 
+    def write(self, name: str, data: bytes) -> None:
+        self._filesystem.pipe_file(self.join(name), data)
+
+    def write_new(self, name: str, data: bytes) -> bool:
+        try:
+            self._filesystem.pipe_file(self.join(name), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
     def transaction(self) -> Transaction:
         return _RemoteTransaction(self._filesystem, self)
 
@@ -288,14 +321,18 @@ class _RemoteTransaction(Transaction):
         self._filesystem.pipe_file(self._folder.join(f"{folder}/{name}"), data)
 
     def commit(self) -> None:
-        for name in reversed(self._files):  # the stats file of an older version goes first: the shard is open again
-            if self._filesystem.exists(self._folder.join(name)):
-                self._folder.remove(name)
+        """There are no renames here. A commit that is cut leaves its record, and `recover` takes back what it did."""
+        names = [*self._folders, *self._files]
+        record = f".{names[-1]}.{uuid.uuid4().hex}.commit"
+        self._folder.write(record, json.dumps(names).encode())
+        with suppress(FileNotFoundError):  # the stats file of an older version goes first: the shard is open again
+            self._folder.remove(names[-1])
         for file in self._files.values():
             file.close()
             file.commit()
         self._files.clear()
         self._folders.clear()
+        self._folder.remove(record)
 
     def discard(self) -> None:
         for file in self._files.values():
@@ -312,7 +349,7 @@ def _temporary_name(name: str) -> str:
 
 
 def _is_ours_to_hide(name: str) -> bool:
-    return bool(_TEMPORARY.fullmatch(name) or _COMMIT_RECORD.fullmatch(name))
+    return name == LOCK_NAME or bool(_TEMPORARY.fullmatch(name) or _COMMIT_RECORD.fullmatch(name))
 
 
 def _sync(folder: str) -> None:

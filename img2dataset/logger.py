@@ -63,6 +63,13 @@ class ProgressLogger:
         else:
             print(line, file=self._stream, flush=True)
 
+    def hint(self, shards: int, processes_count: int) -> None:
+        """Say so when there were too few shards to give every process one."""
+        rows = self._total()
+        if 0 < shards < processes_count and rows > shards:
+            only = f"{rows:,} images make only {shards} shard{'s' * (shards > 1)} for {processes_count} processes"
+            self.say(f"{only}; number_sample_per_shard={-(-rows // processes_count)} would use them all")
+
     def _show(self) -> None:
         count = self.stats.count + sum(progress.count for progress in self._open.values())
         successes = self.stats.successes + sum(progress.successes for progress in self._open.values())
@@ -75,17 +82,6 @@ class ProgressLogger:
             self._last_line = time.monotonic()
             rate = count / (self._last_line - self._started)
             self.say(f"{count:,} of {self._total():,} images read so far, {share}, {rate:.0f} images/s")
-
-
-def too_few_shards(shards: int, rows: int, processes_count: int) -> str | None:
-    """The hint for a run that leaves processes without a shard; None when it leaves none."""
-    if not 0 < shards < processes_count:
-        return None
-    samples = max(1, -(-rows // processes_count))
-    return (
-        f"{rows:,} images make {shards} shard{'s' * (shards > 1)}, so only {shards} of {processes_count} processes "
-        f"have work; number_sample_per_shard={samples} would use them all"
-    )
 
 
 def summary(stats: RunStats) -> str:

@@ -36,10 +36,17 @@ class Reader:
             _refuse_columns_of_a_text_file(options)
 
     def check(self) -> None:
-        """See that every file can be opened and has the columns asked for. Raises `OptionsError`."""
-        for path in self._paths:
-            with self._opened(path) as file:
-                READERS[self._format].check(file, self.options, path)
+        """See that every file can be opened, has the columns asked for, and that there is a row. Raises `OptionsError`."""
+        try:
+            for path in self._paths:
+                with self._opened(path) as file:
+                    READERS[self._format].check(file, self.options, path)
+            first = next(self.shards(), None)
+        except (OSError, EOFError, ShardError) as error:
+            raise OptionsError(f"url_list is {self.options.url_list!r}, which cannot be read: {error}") from error
+        if first is None:
+            raise OptionsError(f"url_list is {self.options.url_list!r}, which has no URL in it")
+        self.rows_read = 0
 
     def shards(self, wanted: Callable[[int], bool] | None = None) -> Iterator[Shard]:
         """The shards of the list whose place in it is `wanted` (None: all), numbered from 0.

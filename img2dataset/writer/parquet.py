@@ -15,7 +15,7 @@ ROWS_IN_A_GROUP = 500
 
 
 class ParquetWriter(SampleWriter):
-    """``00000.parquet``: the metadata and a column of image bytes named by their extension (``jpg``), null for failures.
+    """``00000.parquet``: the metadata and a column of image bytes named by their extension, null for failures.
 
     Rows are in key order, images arrive in any; they wait on disk, not in memory.
     """

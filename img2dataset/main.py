@@ -1,0 +1,241 @@
+"""Wires the stages into a run: `download`, and the command line on top of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from img2dataset._version import __version__
+from img2dataset.errors import OptionsError, ShardError
+from img2dataset.options import (
+    INCREMENTAL_MODES,
+    ROBOTS_DIRECTIVES,
+    FetchOptions,
+    ReadOptions,
+    ResizeOptions,
+    RunOptions,
+    WriteOptions,
+    require_one_of,
+)
+from img2dataset.stats import RunStats
+
+if TYPE_CHECKING:
+    from img2dataset.downloader import Downloader
+    from img2dataset.filesystem import Folder
+    from img2dataset.reader import Reader
+    from img2dataset.resume import ResumePlan
+    from img2dataset.shards import Shard
+
+PATIENCE = 3  # times the longest that one URL may take: a worker silent for longer is stuck
+DONE, SHARD_FAILED, WRONG_OPTIONS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+SUBCOMMANDS = ("verify", "report")
+
+Group = TypeVar("Group", ReadOptions, FetchOptions, ResizeOptions, WriteOptions, RunOptions)
+
+
+def download(
+    url_list: str,
+    image_size: int = 256,
+    output_folder: str = "images",
+    processes_count: int = 1,
+    resize_mode: str = "border",
+    resize_only_if_bigger: bool = False,
+    output_format: str = "files",
+    input_format: str | None = None,
+    url_col: str = "url",
+    caption_col: str | None = None,
+    thread_count: int = 256,
+    number_sample_per_shard: int = 10_000,
+    save_metadata: bool = True,
+    *,
+    timeout: float = 10.0,
+    retries: int = 1,
+    http_client: str = "curl",
+    resolver: str = "c-ares",
+    max_download_bytes: int = 64 * 1024 * 1024,
+    user_agent: str | None = None,
+    user_agent_token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    ignore_ssl_certificate: bool = False,
+    max_connections_per_host: int | None = None,
+    block_private_networks: bool = False,
+    respect_robots_txt: bool = False,
+    disallowed_header_directives: Sequence[str] = ROBOTS_DIRECTIVES,
+    upscale_interpolation: str = "lanczos",
+    downscale_interpolation: str = "area",
+    encode_format: str = "jpg",
+    encode_quality: int | None = None,
+    skip_reencode: bool = False,
+    disable_all_reencoding: bool = False,
+    min_image_size: int = 0,
+    max_image_area: float = math.inf,
+    max_aspect_ratio: float = math.inf,
+    bbox_col: str | None = None,
+    extract_exif: bool = True,
+    compute_hash: str | None = "sha256",
+    verify_hash: Sequence[str] | None = None,
+    save_additional_columns: Sequence[str] | None = None,
+    save_fetch_details: bool = False,
+    oom_shard_count: int = 5,
+    incremental_mode: str = "auto",
+    max_shard_retry: int = 1,
+    distributor: str = "multiprocessing",
+) -> RunStats:
+    """Turn a list of image URLs into an image dataset.
+
+    Args:
+        url_list: File with the URLs, or folder of such files. Any path or URL that fsspec opens.
+    Returns:
+        What the run has done, as counts.
+    """
+    arguments = dict(locals())
+    arguments["headers"] = dict(headers or {})
+    for name in ("disallowed_header_directives", "save_additional_columns"):
+        arguments[name] = tuple(arguments[name] or ())
+    arguments["verify_hash"] = tuple(verify_hash) if verify_hash else None
+    require_one_of("incremental_mode", incremental_mode, INCREMENTAL_MODES)
+    _check_names(arguments)
+    read, write = _group(ReadOptions, arguments), _group(WriteOptions, arguments)
+    fetch, resize = _group(FetchOptions, arguments), _group(ResizeOptions, arguments)
+    patience = PATIENCE * fetch.timeout * (fetch.retries + 1) + 60
+    run = _group(RunOptions, arguments | {"shard_patience": patience})
+
+    from img2dataset.downloader import Downloader
+
+    downloader = Downloader(read=read, fetch=fetch, resize=resize, write=write)
+    return _run(downloader, run, incremental_mode)
+
+
+def _group(kind: type[Group], arguments: Mapping[str, Any]) -> Group:
+    return kind(**{field.name: arguments[field.name] for field in dataclasses.fields(kind) if field.name in arguments})
+
+
+def _check_names(arguments: Mapping[str, Any]) -> None:
+    """The names of formats and engines stand in the tables of their packages."""
+    from img2dataset.distributor import DISTRIBUTORS
+    from img2dataset.fetcher import FETCHERS
+    from img2dataset.writer import WRITERS
+
+    for option, table in (("output_format", WRITERS), ("http_client", FETCHERS), ("distributor", DISTRIBUTORS)):
+        require_one_of(option, arguments[option], tuple(table))
+
+
+def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> RunStats:
+    from img2dataset.filesystem import open_folder
+    from img2dataset.lock import locked
+    from img2dataset.reader import Reader
+    from img2dataset.resume import make_plan, overwrite
+
+    reader = Reader(downloader.read)
+    reader.check()
+    folder = open_folder(downloader.write.output_folder)
+    _make(folder)
+    with locked(folder):
+        folder.recover()
+        if incremental_mode == "overwrite":
+            overwrite(folder)
+        output_options = _output_options(downloader)
+        plan = make_plan(folder, reader, incremental_mode, output_options)
+        return _follow(plan, reader, dataclasses.replace(downloader, output_options=output_options), options)
+
+
+def _make(folder: Folder) -> None:
+    try:
+        folder.make()
+    except OSError as error:
+        raise OptionsError(
+            f"output_folder is {str(folder)!r}, which cannot be written: {error.strerror or error}"
+        ) from error
+
+
+def _output_options(downloader: Downloader) -> dict[str, Any]:
+    """The options that change what is on disk, as JSON knows them: compared when a run comes back to the folder."""
+    read, write = dataclasses.asdict(downloader.read), dataclasses.asdict(downloader.write)
+    names = ("number_sample_per_shard", "caption_col", "bbox_col", "save_additional_columns")
+    options = {name: read[name] for name in names} | write | dataclasses.asdict(downloader.resize)
+    del options["output_folder"]
+    plain = {name: None if value == math.inf else value for name, value in options.items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def _follow(plan: ResumePlan, reader: Reader, downloader: Downloader, options: RunOptions) -> RunStats:
+    """Do what remains, show it, and tell how it went. Raises `ShardError` when a shard failed."""
+    from img2dataset.distributor import distribute
+    from img2dataset.logger import ProgressLogger, summary
+
+    with ProgressLogger(lambda: reader.rows_read) as logger:
+        logger.stats.output_folder = downloader.write.output_folder
+        if plan.line:
+            logger.say(plan.line)
+        shards = plan.remaining(reader)
+        if not plan.done:
+            shards = _telling(shards, lambda count: logger.hint(count, options.processes_count))
+        with contextlib.closing(distribute(shards, downloader, options)) as events:
+            for event in events:
+                logger.add(event)
+    logger.say(summary(logger.stats))
+    failed = logger.stats.failed_shards
+    if failed:
+        numbers = ", ".join(str(failure.shard_id) for failure in failed[:20])
+        raise ShardError(f"{len(failed)} shards failed ({numbers}); run the same command again to do what is missing")
+    return logger.stats
+
+
+def _telling(shards: Iterator[Shard], at_the_end: Callable[[int], None]) -> Iterator[Shard]:
+    """The same shards; when they are used up, tell how many there were."""
+    count = 0
+    for shard in shards:
+        count += 1
+        yield shard
+    at_the_end(count)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The console script. Ends the process with one of the exit codes above."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _command(list(sys.argv[1:] if argv is None else argv))
+    except OptionsError as error:
+        _end(WRONG_OPTIONS, f"img2dataset: {error}")
+    except ShardError as error:
+        _end(SHARD_FAILED, f"img2dataset: {error}")
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, "img2dataset: stopped; the same command again does what is missing")
+    except _Terminated:
+        _end(TERMINATED, "img2dataset: terminated; the same command again does what is missing")
+    sys.exit(DONE)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
+
+
+def _end(code: int, line: str) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(code)  # a thread that a hung server holds must not keep the process
+
+
+def _command(argv: list[str]) -> None:
+    from img2dataset.command_line import call, help_text
+
+    if argv == ["--version"]:
+        print(__version__)
+    elif not argv or {"--help", "-h"} & set(argv):
+        print(help_text(download))
+    elif argv[0] in SUBCOMMANDS:
+        raise OptionsError(f"{argv[0]!r} is a subcommand of a later version; for a list of that name write ./{argv[0]}")
+    else:
+        call(download, argv)
