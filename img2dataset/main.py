@@ -90,10 +90,75 @@ def download(
 ) -> RunStats:
     """Turn a list of image URLs into an image dataset.
 
+    Every row of the list is fetched, resized and written, or recorded with the reason why not. The dataset grows by
+    whole shards; the same call again does what is missing.
+
     Args:
-        url_list: File with the URLs, or folder of such files. Any path or URL that fsspec opens.
+        url_list: File with the URLs, or folder of such files, taken in sorted order. Any path or URL that fsspec
+            opens; a compressed file (.gz, .bz2, .xz, .zip, .zst) is read as it is.
+        image_size: Side in pixels that resize_mode brings images to.
+        output_folder: Where the dataset goes: a local folder, or any URL that fsspec writes to, as s3://bucket/name.
+            What happens when it has shards already is up to incremental_mode.
+        processes_count: Processes that fetch and resize, each a shard at a time. One for each core is a good number.
+        resize_mode: no (keep the size), border (fit into a white square of image_size), keep_ratio (the shorter side
+            becomes image_size), keep_ratio_largest (the longer side does) or center_crop (the shorter side does, and
+            the square in the middle is kept).
+        resize_only_if_bigger: Leave an image as it is, neither enlarged nor padded nor cropped, when the side that
+            resize_mode goes by is not above image_size.
+        output_format: files (a folder of images a shard), webdataset (a tar a shard), parquet (images as a column of
+            the metadata file) or dummy (only counts, to measure the rest).
+        input_format: txt (a URL a line, taken verbatim), csv or parquet. Not given, the file's extension tells, and
+            txt is assumed where it does not.
+        url_col: Column of a csv or parquet list that holds the URLs.
+        caption_col: Column that holds the captions; every image then gets a .txt.
+        thread_count: Downloads under way at once in each process.
+        number_sample_per_shard: Rows of the list in one shard.
+        save_metadata: Write a .json for every image, and one .parquet a shard with a row for every input row.
+        timeout: Seconds that one attempt at a URL may take in all, from the name lookup to the last byte.
+        retries: How often a URL is tried again after a failure that may pass within seconds, such as a connection
+            reset or an answer of 503. Timeouts and answers of 404 are final.
+        http_client: curl (libcurl, the faster one) or requests (pure Python).
+        resolver: c-ares (many lookups at once, kept in a cache) or system (the operating system's own lookup).
+        max_download_bytes: Size in bytes above which a file is given up.
+        user_agent: Replaces the whole User-Agent header.
+        user_agent_token: Name of your crawler, added to the User-Agent and looked for in robots directives.
+        headers: More request headers; a JSON object on the command line.
+        ignore_ssl_certificate: Accept any https certificate.
+        max_connections_per_host: Downloads under way at once from one host, in each process. None sets no limit.
+        block_private_networks: Refuse every address that is not on the public internet, loopback included: for lists
+            that strangers wrote. Link-local addresses are refused in any case.
+        respect_robots_txt: Ask each host's robots.txt, once, and leave out what it disallows.
+        disallowed_header_directives: Directives of an X-Robots-Tag header that leave an image out. [] ignores them.
+        upscale_interpolation: Filter that enlarges: nearest, bilinear, bicubic, area or lanczos.
+        downscale_interpolation: Filter that reduces, of the same names.
+        encode_format: Format of the saved images: jpg, png, webp or avif.
+        encode_quality: For jpg 1 to 100, for webp and avif 0 to 100, for png the compression level, 0 to 9. None means
+            95, 90, 80 and 3.
+        skip_reencode: Keep a file's own bytes when it has the right format already and no pixel would change.
+        disable_all_reencoding: Keep every file as it was fetched, only checked to be an image; nothing is resized.
+        min_image_size: Leave out images whose shorter side has fewer pixels.
+        max_image_area: Leave out images of more pixels than this, width times height.
+        max_aspect_ratio: Leave out images whose longer side is more than this many times the shorter.
+        bbox_col: Column with boxes to blur in each image: a list of [x_min, y_min, x_max, y_max], each from 0 to 1.
+        extract_exif: Put the file's EXIF tags into the metadata, as JSON text.
+        compute_hash: Hash of the fetched bytes in the metadata: md5, sha256 or sha512. None leaves it out.
+        verify_hash: Column with the hash that the fetched bytes must have, and its kind: ["hash_column", "md5"]. An
+            image with another one is left out.
+        save_additional_columns: Columns of the list to take over into the metadata.
+        save_fetch_details: Add the HTTP status, the URL after redirects and the number of attempts to the metadata.
+        oom_shard_count: Digits of the shard number in file names: 5 gives 00000.
+        incremental_mode: What to do in a folder that has shards. auto finishes them if they come from this list, and
+            adds new ones if not; incremental only finishes; extend only adds; retry_failed finishes and tries again
+            what failed for a passing reason; overwrite starts from nothing.
+        max_shard_retry: How often a shard that failed as a whole is tried again.
+        distributor: Who does the shards: multiprocessing (processes of this machine).
+
     Returns:
         What the run has done, as counts.
+
+    Raises:
+        OptionsError: an option is wrong, the list cannot be read or the folder cannot be written; nothing was done.
+        ShardError: shards could not be finished; all others are.
     """
     arguments = dict(locals())
     arguments["headers"] = dict(headers or {})
