@@ -306,7 +306,7 @@ class _RemoteTransaction(Transaction):
         self._filesystem = filesystem
         self._folder = folder
         self._files: dict[str, Any] = {}
-        self._folders: list[str] = []
+        self._folders: dict[str, set[str]] = {}  # name -> names of the files written into it
 
     def open(self, name: str) -> IO[bytes]:
         # fsspec commits a half-written file on close unless told not to
@@ -315,10 +315,11 @@ class _RemoteTransaction(Transaction):
         return file
 
     def open_folder(self, name: str) -> None:
-        self._folders.append(name)
+        self._folders[name] = set()
 
     def write_into(self, folder: str, name: str, data: bytes) -> None:
         self._filesystem.pipe_file(self._folder.join(f"{folder}/{name}"), data)
+        self._folders[folder].add(name)
 
     def commit(self) -> None:
         """There are no renames here. A commit that is cut leaves its record, and `recover` takes back what it did."""
@@ -327,6 +328,9 @@ class _RemoteTransaction(Transaction):
         self._folder.write(record, json.dumps(names).encode())
         with suppress(FileNotFoundError):  # the stats file of an older version goes first: the shard is open again
             self._folder.remove(names[-1])
+        for folder, written in self._folders.items():
+            for name in set(open_folder(f"{self._folder.path}/{folder}").names()) - written:
+                self._folder.remove(f"{folder}/{name}")
         for file in self._files.values():
             file.close()
             file.commit()
@@ -337,6 +341,7 @@ class _RemoteTransaction(Transaction):
     def discard(self) -> None:
         for file in self._files.values():
             file.discard()
+            file.closed = True  # or fsspec would flush it when it is collected
         self._files.clear()
         for folder in self._folders:
             with suppress(FileNotFoundError):

@@ -168,9 +168,10 @@ def _check_parquet(file: IO[bytes], options: ReadOptions, path: str) -> None:
 def _read_parquet(file: IO[bytes], options: ReadOptions) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    columns = list(dict.fromkeys(_columns(options)))
     batch_size = min(options.number_sample_per_shard, 65_536)
-    yield from pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size, columns=columns, use_threads=False)
+    yield from pq.ParquetFile(file, pre_buffer=False).iter_batches(
+        batch_size, columns=_columns(options), use_threads=False
+    )
 
 
 READERS = {
@@ -182,9 +183,9 @@ assert tuple(READERS) == INPUT_FORMATS
 
 
 def _columns(options: ReadOptions) -> list[str]:
-    """The input columns a run reads, in the order of the shard's: extra ones, url, caption."""
+    """The input columns a run reads, each once: extra ones, url, caption."""
     wanted = [*options.extra_columns, options.url_col, options.caption_col]
-    return [column for column in wanted if column]
+    return list(dict.fromkeys(column for column in wanted if column))
 
 
 def _shaped(batch: Any, options: ReadOptions) -> pa.Table:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import webdataset as wds
 
 from img2dataset.metadata import Sample
@@ -13,6 +16,11 @@ class WebDatasetWriter(SampleWriter):
 
     def _open(self) -> None:
         self._tar = wds.TarWriter(self.transaction.open(f"{self.name}.tar"), encoder=False)
+
+    def __exit__(self, *error: Any) -> None:
+        with suppress(OSError):  # a full disk refuses the end of a tar that is discarded anyway
+            self._tar.close()
+        super().__exit__(*error)
 
     def _write_image(self, sample: Sample) -> None:
         self._tar.write({"__key__": sample.key, **self.parts(sample)})

@@ -1,0 +1,174 @@
+"""Url list → shards."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from img2dataset.errors import OptionsError, ShardError
+from img2dataset.options import ReadOptions
+from img2dataset.reader import Reader
+from img2dataset.shards import Rows, Shard
+
+
+def read(url_list: Path, **options: object) -> list[Shard]:
+    reader = Reader(ReadOptions(url_list=str(url_list), **options))  # type: ignore[arg-type]
+    reader.check()
+    shards = list(reader.shards())
+    assert reader.rows_read == sum(shard.count for shard in shards)
+    return shards
+
+
+def urls(shards: list[Shard]) -> list[str]:
+    return [url for shard in shards for url in shard.table().column("url").to_pylist()]
+
+
+def captions(shards: list[Shard]) -> list[str | None]:
+    return [caption for shard in shards for caption in shard.table().column("caption").to_pylist()]
+
+
+def test_a_text_file_is_one_url_a_line_verbatim(tmp_path: Path) -> None:
+    lines = ["http://a/1,2;3", 'http://a/"q"\t', " http://a/b c ", "http://a/é#x", "http://a/\u2028\x0b", "no url"]
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n\n  \n".join(lines).encode())
+    assert urls(read(tmp_path / "list.txt")) == lines
+
+
+def test_lines_survive_the_border_between_two_blocks(tmp_path: Path) -> None:
+    lines = [f"http://host/{number}/{'x' * (number % 700)}é" for number in range(6000)]
+    (tmp_path / "list").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert urls(read(tmp_path / "list", number_sample_per_shard=997)) == lines
+
+
+def test_a_line_longer_than_a_block_stays_whole(tmp_path: Path) -> None:
+    long = "http://host/" + "x" * 3_000_000
+    (tmp_path / "list.txt").write_text(f"http://a\n{long}\nhttp://b")
+    assert urls(read(tmp_path / "list.txt")) == ["http://a", long, "http://b"]
+
+
+def test_shards_have_the_size_asked_for_and_know_where_they_come_from(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("".join(f"http://a/{number}\n" for number in range(25)))
+    shards = read(tmp_path / "list.txt", number_sample_per_shard=10)
+    places = [(s.id, s.index, s.source, s.first_row, s.count) for s in shards]
+    assert places == [(0, 0, "list.txt", 0, 10), (1, 1, "list.txt", 10, 10), (2, 2, "list.txt", 20, 5)]
+
+
+def test_shards_never_span_files_and_files_come_in_sorted_order(tmp_path: Path) -> None:
+    for name, count in (("b.txt", 3), ("a.txt", 4), (".hidden.txt", 9), ("_SUCCESS", 1)):
+        (tmp_path / name).write_text("".join(f"http://{name}/{number}\n" for number in range(count)))
+    shards = read(tmp_path, number_sample_per_shard=3)
+    assert [(shard.source, shard.first_row, shard.count) for shard in shards] == [
+        ("a.txt", 0, 3),
+        ("a.txt", 3, 1),
+        ("b.txt", 0, 3),
+    ]
+
+
+def test_only_the_wanted_shards_are_handed_out_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("".join(f"http://a/{number}\n" for number in range(25)))
+    reader = Reader(ReadOptions(url_list=str(tmp_path / "list.txt"), number_sample_per_shard=10))
+    assert [shard.index for shard in reader.shards(lambda index: index != 1)] == [0, 2]
+    assert reader.rows_read == 15
+
+
+@pytest.mark.parametrize("compress", [None, "gz"])
+def test_csv_captions_are_text_whatever_they_look_like(tmp_path: Path, compress: str | None) -> None:
+    text = '\ufeffurl,text,n\nhttp://a/1,"a, ""b""\nc",1\nhttp://a/2,,x\nhttp://a/3,NA,\nhttp://a/4,12,4\n,émoji 🐈,5\n'
+    path = tmp_path / ("list.csv" + (".gz" if compress else ""))
+    path.write_bytes(gzip.compress(text.encode()) if compress else text.encode())
+    shards = read(path, caption_col="text", save_additional_columns=("n",))
+    assert urls(shards) == ["http://a/1", "http://a/2", "http://a/3", "http://a/4", ""]
+    assert captions(shards) == ['a, "b"\nc', "", "NA", "12", "émoji 🐈"]
+    assert shards[0].table().column("n").to_pylist() == ["1", "x", "", "4", "5"]
+
+
+def test_parquet_keeps_nulls_and_the_types_of_additional_columns(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "URL": pa.array(["http://a/1", None], pa.large_string()),
+            "TEXT": ["", None],
+            "score": pa.array([0.5, None], pa.float32()),
+            "tags": [["a"], []],
+        }
+    )
+    pq.write_table(table, tmp_path / "list.parquet")
+    options = ReadOptions(
+        url_list=str(tmp_path / "list.parquet"),
+        url_col="URL",
+        caption_col="TEXT",
+        save_additional_columns=("score", "tags"),
+    )
+    (shard,) = Reader(options).shards()
+    rows = Rows.of(shard, options)
+    assert (rows.urls, rows.captions) == (["http://a/1", None], ["", None])
+    assert rows.additional.schema == pa.schema([("score", pa.float32()), ("tags", pa.list_(pa.string()))])
+
+
+def test_parquet_is_cut_into_shards_across_its_row_groups(tmp_path: Path) -> None:
+    lines = [f"http://a/{number}" for number in range(1000)]
+    pq.write_table(pa.table({"url": lines}), tmp_path / "list.parquet", row_group_size=333)
+    shards = read(tmp_path / "list.parquet", number_sample_per_shard=400)
+    assert [shard.count for shard in shards] == [400, 400, 200]
+    assert urls(shards) == lines
+
+
+def test_the_url_column_may_be_the_caption_column_too(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("url\nhttp://a\n")
+    assert captions(read(tmp_path / "list.csv", caption_col="url")) == ["http://a"]
+
+
+def refused(url_list: Path | str, **options: object) -> str:
+    with pytest.raises(OptionsError) as error:
+        Reader(ReadOptions(url_list=str(url_list), **options)).check()  # type: ignore[arg-type]
+    return str(error.value)
+
+
+def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("link,text\nhttp://a,b\n")
+    assert "no column 'url'; its columns are: link, text" in refused(tmp_path / "list.csv")
+    pq.write_table(pa.table({"url": ["http://a"]}), tmp_path / "list.parquet")
+    assert "no column 'text'; its columns are: url" in refused(tmp_path / "list.parquet", caption_col="text")
+
+
+def test_a_column_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"url": [["http://a"]]}), tmp_path / "list.parquet")
+    assert "it must be text" in refused(tmp_path / "list.parquet")
+
+
+@pytest.mark.parametrize("content", ["", "\n \n\r\n", "\ufeff"])
+def test_a_list_without_a_url_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "list.txt").write_text(content, encoding="utf-8")
+    assert "no URL in it" in refused(tmp_path / "list.txt")
+
+
+def test_what_is_not_there_or_no_table_is_refused(tmp_path: Path) -> None:
+    assert "no such file or folder" in refused(tmp_path / "nothing.txt")
+    assert "no file to read" in refused(tmp_path)
+    (tmp_path / "list.parquet").write_text("no parquet")
+    assert "cannot be read" in refused(tmp_path / "list.parquet")
+    (tmp_path / "list.csv").write_text("")
+    assert "cannot be read" in refused(tmp_path / "list.csv")
+
+
+def test_a_text_list_has_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("http://a\n")
+    assert "caption_col needs columns" in refused(tmp_path / "list.txt", caption_col="text")
+
+
+def test_a_folder_of_several_formats_asks_which(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("http://a\n")
+    (tmp_path / "b.csv").write_text("url\nhttp://b\n")
+    assert "give input_format" in refused(tmp_path)
+    assert urls(read(tmp_path, input_format="csv")) == ["http://b"]
+
+
+def test_a_list_that_breaks_off_fails_loudly_after_what_came_before(tmp_path: Path) -> None:
+    rows = "".join(f"http://a/{number},{'x' * 90}\n" for number in range(200_000))
+    (tmp_path / "list.csv").write_text("url,n\n" + rows + "http://broken,1,2,3\n")
+    shards = Reader(ReadOptions(url_list=str(tmp_path / "list.csv"), number_sample_per_shard=10_000)).shards()
+    assert next(shards).count == 10_000
+    with pytest.raises(ShardError, match="cannot be read to its end"):
+        list(shards)

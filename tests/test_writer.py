@@ -1,0 +1,146 @@
+"""Samples → the files of a shard, in every format."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from img2dataset.filesystem import open_folder
+from img2dataset.metadata import Sample, own_columns
+from img2dataset.options import ReadOptions, WriteOptions
+from img2dataset.shards import Rows, Shard, sample_key, to_ipc
+from img2dataset.stats import FAILED_TO_DOWNLOAD, SUCCESS, ShardStats
+from img2dataset.writer import WRITERS, SampleWriter, load_writer
+
+CAPTIONS = ["émoji 🐈", "", None]
+
+
+def make_shard() -> Shard:
+    table = pa.table(
+        {
+            "score": pa.array([1, None, 3], pa.int16()),
+            "when": pa.array([0, 1, 2], pa.date32()),
+            "url": ["http://a/0", "http://a/1", None],
+            "caption": CAPTIONS,
+        }
+    )
+    return Shard(id=7, index=7, source="list.parquet", first_row=21, count=3, rows=to_ipc(table))
+
+
+def make_sample(index: int, image: bytes | None) -> Sample:
+    size = None if image is None else 4
+    return Sample(
+        index=index,
+        key=sample_key(7, index, 100),
+        url=None if index == 2 else f"http://a/{index}",
+        caption=CAPTIONS[index],
+        status=FAILED_TO_DOWNLOAD if image is None else SUCCESS,
+        error_message="http 404" if image is None else None,
+        width=size,
+        height=size,
+        original_width=size,
+        original_height=size,
+        exif=None if image is None else "{}",
+        digest=None if image is None else "abc",
+        image=image,
+        extension=image and "jpg",
+    )
+
+
+def make_writer(path: Path, output_format: str, **options: object) -> SampleWriter:
+    write = WriteOptions(output_folder=str(path), output_format=output_format, **options)  # type: ignore[arg-type]
+    read = ReadOptions(url_list="x", caption_col="caption", save_additional_columns=("score", "when"))
+    shard = make_shard()
+    return load_writer(output_format)(shard, Rows.of(shard, read), open_folder(str(path)), write)
+
+
+def write_shard(path: Path, output_format: str, **options: object) -> None:
+    with make_writer(path, output_format, **options) as writer:
+        for index in (2, 0, 1):  # as they come in from the network
+            writer.write(make_sample(index, None if index == 1 else b"image %d" % index))
+        writer.commit(ShardStats(shard_id=7))
+
+
+def test_files_are_a_folder_of_images_captions_and_records(tmp_path: Path) -> None:
+    write_shard(tmp_path, "files")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00007", "00007.parquet", "00007_stats.json"]
+    names = sorted(path.name for path in (tmp_path / "00007").iterdir())
+    assert names == [f"{key}.{part}" for key in ("0000700", "0000702") for part in ("jpg", "json", "txt")]
+    assert (tmp_path / "00007/0000700.jpg").read_bytes() == b"image 0"
+    assert (tmp_path / "00007/0000700.txt").read_text(encoding="utf-8") == "émoji 🐈"
+    assert (tmp_path / "00007/0000702.txt").read_bytes() == b""
+
+
+def test_webdataset_holds_the_same_names_in_a_tar(tmp_path: Path) -> None:
+    write_shard(tmp_path, "webdataset")
+    with tarfile.open(tmp_path / "00007.tar") as tar:
+        content = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    assert sorted(content) == [f"{key}.{part}" for key in ("0000700", "0000702") for part in ("jpg", "json", "txt")]
+    assert content["0000702.jpg"] == b"image 2"
+    record = json.loads(content["0000702.json"])
+    assert list(record) == ["score", "when", *own_columns(WriteOptions())]
+    assert (record["score"], record["when"], record["caption"]) == (3, "1970-01-03", None)
+
+
+@pytest.mark.parametrize("output_format", ["files", "webdataset", "parquet"])
+def test_the_parquet_file_has_a_row_for_every_input_row_in_key_order(tmp_path: Path, output_format: str) -> None:
+    write_shard(tmp_path, output_format)
+    table = pq.read_table(tmp_path / "00007.parquet")
+    expected = ["score", "when", "url", "caption", "key", "shard_id", "status", "error_message", "width", "height"]
+    expected += ["original_width", "original_height", "exif", "sha256"]
+    assert table.column_names == expected + (["jpg"] if output_format == "parquet" else [])
+    assert table.schema.field("score").type == pa.int16()
+    assert {table.schema.field(name).type for name in ("shard_id", "width")} == {pa.int32()}
+    assert table["key"].to_pylist() == ["0000700", "0000701", "0000702"]
+    assert table["status"].to_pylist() == [SUCCESS, FAILED_TO_DOWNLOAD, SUCCESS]
+    assert table["caption"].to_pylist() == CAPTIONS
+    if output_format == "parquet":
+        assert table["jpg"].to_pylist() == [b"image 0", None, b"image 2"]
+
+
+def test_without_metadata_only_the_samples_remain(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    write_shard(tmp_path / "f", "files", save_metadata=False)
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == ["00007", "00007_stats.json"]
+    assert not list((tmp_path / "f/00007").glob("*.json"))
+    (tmp_path / "p").mkdir()
+    write_shard(tmp_path / "p", "parquet", save_metadata=False)
+    assert list(pd.read_parquet(tmp_path / "p/00007.parquet").columns) == ["key", "url", "caption", "jpg"]
+
+
+def test_dummy_writes_only_stats(tmp_path: Path) -> None:
+    write_shard(tmp_path, "dummy")
+    assert [path.name for path in tmp_path.iterdir()] == ["00007_stats.json"]
+
+
+@pytest.mark.parametrize("output_format", WRITERS)
+def test_a_shard_left_without_commit_leaves_nothing(tmp_path: Path, output_format: str) -> None:
+    with pytest.raises(RuntimeError), make_writer(tmp_path, output_format) as writer:
+        writer.write(make_sample(0, b"image"))
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("output_format", ["files", "webdataset", "parquet"])
+def test_a_shard_with_a_row_missing_is_not_committed(tmp_path: Path, output_format: str) -> None:
+    with pytest.raises(ValueError, match="2 rows of shard 00007"), make_writer(tmp_path, output_format) as writer:
+        writer.write(make_sample(0, b"image"))
+        writer.commit(ShardStats(shard_id=7))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("algorithm", ["md5", None])
+def test_the_hash_column_is_named_by_its_algorithm(algorithm: str | None) -> None:
+    columns = own_columns(WriteOptions(compute_hash=algorithm))
+    assert [name for name in columns if name in ("md5", "sha256", "sha512")] == [algorithm] * (algorithm is not None)
+
+
+def test_fetch_details_are_columns_at_the_end() -> None:
+    columns = list(own_columns(WriteOptions(save_fetch_details=True)))
+    assert columns[-4:] == ["sha256", "http_status", "final_url", "attempts"]
