@@ -1,0 +1,193 @@
+"""Coming back to a folder: what is done, what is missing, and under which numbers it goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from img2dataset.errors import OptionsError
+from img2dataset.filesystem import open_folder
+from img2dataset.options import ReadOptions
+from img2dataset.reader import Reader
+from img2dataset.resume import make_plan, overwrite
+from img2dataset.shards import Rows, Shard, shard_name, urls_digest
+
+OPTIONS = {"image_size": 256, "output_format": "webdataset"}
+
+
+class World:
+    """A list, a folder, and runs that get as far as they are told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.output = path / "out"
+        self.output.mkdir()
+
+    def reader(self, rows: Sequence[str]) -> Reader:
+        (self.path / "list.txt").write_text("\n".join(rows))
+        return Reader(ReadOptions(url_list=str(self.path / "list.txt"), number_sample_per_shard=10))
+
+    def remaining(self, rows: Sequence[str], mode: str = "auto", **options: object) -> dict[int, int]:
+        """The numbers of the shards that a run would do, each with its place in the list."""
+        return {shard.id: shard.index for shard in self._remaining(rows, mode, **options)}
+
+    def _remaining(self, rows: Sequence[str], mode: str, **options: object) -> list[Shard]:
+        reader = self.reader(rows)
+        plan = make_plan(open_folder(str(self.output)), reader, mode, OPTIONS | options)
+        return list(plan.remaining(reader))
+
+    def run(self, rows: Sequence[str], only: Sequence[int] | None = None, mode: str = "auto") -> None:
+        """Finish the shards at those places of the list, as a run cut there would leave them."""
+        for shard in self._remaining(rows, mode):
+            if only is None or shard.index in only:
+                self.finish(shard)
+
+    def finish(self, shard: Shard) -> None:
+        urls = Rows.of(shard, ReadOptions(url_list="x")).urls
+        record = {
+            "count": shard.count,
+            "list_index": shard.index,
+            "url_digest": urls_digest(urls),
+            "options": OPTIONS,
+        }
+        (self.output / f"{shard_name(shard.id)}_stats.json").write_text(json.dumps(record))
+        (self.output / f"{shard_name(shard.id)}.tar").write_bytes(b"")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def rows(name: str, count: int) -> list[str]:
+    return [f"http://{name}/{number}" for number in range(count)]
+
+
+def test_an_empty_folder_takes_every_shard_under_its_own_number(world: World) -> None:
+    assert world.remaining(rows("a", 25)) == {0: 0, 1: 1, 2: 2}
+
+
+@pytest.mark.parametrize("mode", ["auto", "incremental"])
+def test_the_same_list_does_what_is_missing(world: World, mode: str) -> None:
+    world.run(rows("a", 45), only=[0, 2, 4])
+    assert world.remaining(rows("a", 45), mode) == {1: 1, 3: 3}
+    world.run(rows("a", 45))
+    assert world.remaining(rows("a", 45), mode) == {}
+
+
+def test_another_list_continues_at_the_next_number(world: World) -> None:
+    world.run(rows("a", 25))
+    assert world.remaining(rows("b", 15)) == {3: 0, 4: 1}
+
+
+def test_each_of_several_lists_is_resumed(world: World) -> None:
+    world.run(rows("a", 25))
+    world.run(rows("b", 45), only=[1, 3])
+    assert world.remaining(rows("b", 45)) == {3: 0, 5: 2, 7: 4}
+    assert world.remaining(rows("a", 25)) == {}
+
+
+def test_a_list_that_another_one_overtook_goes_on_behind_it(world: World) -> None:
+    world.run(rows("a", 55), only=[0, 1, 2])
+    world.run(rows("b", 15))
+    assert world.remaining(rows("a", 55)) == {5: 3, 6: 4, 7: 5}
+    world.run(rows("a", 55), only=[4])
+    assert world.remaining(rows("a", 55)) == {5: 3, 7: 5}
+    world.run(rows("a", 55))
+    assert world.remaining(rows("a", 55)) == {}
+    assert world.remaining(rows("b", 15)) == {}
+
+
+def test_a_list_that_grew_does_its_short_last_shard_again(world: World) -> None:
+    world.run(rows("a", 25))
+    assert world.remaining(rows("a", 44)) == {2: 2, 3: 3, 4: 4}
+    assert world.remaining(rows("a", 30), "incremental") == {2: 2}
+
+
+def test_a_list_that_fits_in_part_is_refused(world: World) -> None:
+    world.run(rows("a", 45))
+    changed = rows("a", 45)
+    changed[27] = "http://other"
+    for mode in ("auto", "incremental"):
+        with pytest.raises(OptionsError, match="only in part: shard 00002"):
+            world.remaining(changed, mode)
+    with pytest.raises(OptionsError, match="only in part"):
+        world.remaining(rows("a", 35))
+
+
+def test_incremental_refuses_another_list(world: World) -> None:
+    world.run(rows("a", 25))
+    with pytest.raises(OptionsError, match="another list"):
+        world.remaining(rows("b", 25), "incremental")
+
+
+def test_extend_always_continues_at_the_next_number(world: World) -> None:
+    world.run(rows("a", 25))
+    assert world.remaining(rows("a", 25), "extend") == {3: 0, 4: 1, 5: 2}
+
+
+@pytest.mark.parametrize("mode", ["auto", "incremental", "extend"])
+def test_other_options_are_refused_by_name(world: World, mode: str) -> None:
+    world.run(rows("a", 25))
+    with pytest.raises(OptionsError, match="made with image_size=256, and this run has image_size=512"):
+        world.remaining(rows("a", 25), mode, image_size=512)
+
+
+def test_shards_of_unknown_origin_are_not_touched(world: World) -> None:
+    (world.output / "00004.tar").write_bytes(b"someone's")
+    (world.output / "readme.md").write_bytes(b"someone's")
+    assert world.remaining(rows("a", 15)) == {5: 0, 6: 1}
+
+
+def test_sampling_finds_the_run_of_every_list_among_many_shards(world: World) -> None:
+    world.run(rows("a", 400))
+    world.run(rows("b", 900), only=range(0, 90, 7))
+    left = world.remaining(rows("b", 900))
+    assert left == {40 + index: index for index in range(90) if index % 7}
+
+
+class TestAFolderOfVersion1:
+    """Its stats files know no digest, its parquet files have the url column."""
+
+    @pytest.fixture(autouse=True)
+    def old_folder(self, world: World) -> None:
+        for index in (0, 2):
+            urls = rows("a", 30)[index * 10 : index * 10 + 10]
+            stats = {"count": 10, "successes": 10, "failed_to_download": 0, "failed_to_resize": 0}
+            (world.output / f"{shard_name(index)}_stats.json").write_text(json.dumps(stats))
+            pq.write_table(pa.table({"url": urls}), world.output / f"{shard_name(index)}.parquet")
+
+    def test_is_resumed_under_auto_when_the_urls_match(self, world: World) -> None:
+        assert world.remaining(rows("a", 30)) == {1: 1}
+        assert world.remaining(rows("b", 30)) == {3: 0, 4: 1, 5: 2}
+
+    def test_is_resumed_under_incremental_without_them(self, world: World) -> None:
+        for path in world.output.glob("*.parquet"):
+            path.unlink()
+        assert world.remaining(rows("a", 30), "incremental") == {1: 1}
+        assert world.remaining(rows("a", 30), "auto") == {3: 0, 4: 1, 5: 2}
+
+
+def test_overwrite_removes_what_this_tool_wrote(world: World) -> None:
+    world.run(rows("a", 25))
+    overwrite(open_folder(str(world.output)))
+    assert list(world.output.iterdir()) == []
+
+
+def test_overwrite_refuses_a_folder_that_holds_anything_else(world: World) -> None:
+    world.run(rows("a", 25))
+    (world.output / "thesis.tex").write_text("years of work")
+    with pytest.raises(OptionsError, match=r"'thesis.tex', which img2dataset did not write"):
+        overwrite(open_folder(str(world.output)))
+    assert len(list(world.output.iterdir())) == 7
+
+
+def test_a_stats_file_that_is_none_is_named(world: World) -> None:
+    (world.output / "00000_stats.json").write_text("{")
+    with pytest.raises(OptionsError, match=r"00000_stats.json is no stats file"):
+        world.remaining(rows("a", 25))
