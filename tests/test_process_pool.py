@@ -109,7 +109,12 @@ def test_an_empty_list_starts_no_worker() -> None:
 
 
 def test_each_worker_gets_a_shard_before_any_gets_a_second(tmp_path: Path) -> None:
-    events = run(toys.TwoOpen(how="none", notes=tmp_path), shards(3), options(processes_count=3))
+    def slow() -> Iterator[Shard]:
+        for shard in shards(3):
+            yield shard
+            time.sleep(0.3)  # the worker of this shard asks for another one
+
+    events = run(toys.TwoOpen(how="none", notes=tmp_path), slow(), options(processes_count=3))
     assert len(pids_of(events)) == 3
 
 
@@ -236,6 +241,21 @@ def test_workers_that_cannot_start_end_the_run(downloader: Downloader, capfd: py
     with pytest.raises(ShardError, match="no worker process can start; the last one ended: ImportError: no module"):
         run(downloader, shards(100))
     assert capfd.readouterr().err.count("Traceback") == MAX_FALSE_STARTS
+
+
+def test_workers_that_start_now_and_then_do_not_end_the_run(tmp_path: Path) -> None:
+    number = MAX_FALSE_STARTS + 1
+    assert len(stats_of(run(toys.StartsEverySecondTime(notes=tmp_path), shards(number)))) == number
+
+
+def test_a_row_of_an_earlier_try_is_not_blamed(tmp_path: Path) -> None:
+    def two() -> Iterator[Shard]:
+        yield make_shard(0)
+        yield make_shard(0)  # the same shard again, and the same worker gets it
+
+    with closing(process_pool.run(two(), toys.FailsThenDies(notes=tmp_path), options())) as events:
+        seen = [event for event in events if isinstance(event, ShardFailure)]
+    assert seen == [ShardFailure(0, "disk full"), ShardFailure(0, "worker died: exit code 7")]
 
 
 def test_a_traceback_of_the_downloader_reaches_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -373,7 +393,7 @@ from img2dataset.distributor import distribute
 from img2dataset.options import RunOptions
 from toy_downloaders import {toy}, make_shard
 print("started", flush=True)
-for event in distribute(map(make_shard, range(3)), {toy}({arguments}), RunOptions(processes_count=2)):
+for event in distribute(map(make_shard, range(3)), {toy}({arguments}), RunOptions(processes_count=2, shard_patience=2)):
     print(event, flush=True)
 """
 
@@ -402,6 +422,22 @@ def test_a_killed_parent_leaves_no_orphan(toy: str, arguments: str) -> None:
         parent.kill()
         _, alive = psutil.wait_procs(workers, timeout=5)
     assert alive == []
+
+
+def test_a_run_that_was_suspended_goes_on() -> None:
+    with subprocess.Popen(
+        script("Slow", "seconds=0.2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as parent:
+        assert parent.stdout
+        assert parent.stderr
+        while "Progress(shard_id=1" not in parent.stdout.readline():
+            assert parent.poll() is None
+        time.sleep(0.1)  # until it listens again
+        os.killpg(parent.pid, signal.SIGSTOP)
+        time.sleep(3)  # longer than the patience of the script
+        os.killpg(parent.pid, signal.SIGCONT)
+        assert parent.stdout.read().count("ShardStats") == 3
+        assert parent.stderr.read() == ""
 
 
 def test_a_parent_killed_while_workers_start_leaves_no_orphan() -> None:

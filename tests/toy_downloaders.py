@@ -129,6 +129,20 @@ class CannotStart(Toy):
 
 
 @dataclass(frozen=True)
+class StartsEverySecondTime(Toy):
+    """Fails before it asks for a shard, every other time; else it does one and ends."""
+
+    notes: Path
+
+    def __call__(self, shards: Iterable[Shard]) -> Iterator[Event]:
+        before = len(list(self.notes.iterdir()))
+        (self.notes / str(before)).touch()
+        if before % 2 == 0:
+            die("exit")
+        yield from self.process(next(iter(shards)))
+
+
+@dataclass(frozen=True)
 class CannotBeLoaded(Toy):
     """Fails when a worker unpickles it."""
 
@@ -164,6 +178,24 @@ class Failing(Toy):
         else:
             (self.notes / f"{shard.id}.{before}").touch()
             yield ShardFailure(shard.id, "disk full")
+
+
+@dataclass(frozen=True)
+class FailsThenDies(Toy):
+    """Fails its shard after a row, dies when it gets it again before any row, and then does it."""
+
+    notes: Path
+
+    def process(self, shard: Shard) -> Iterator[Event]:
+        before = len(list(self.notes.iterdir()))
+        (self.notes / str(before)).touch()
+        if before == 0:
+            yield Progress(shard.id, 0, 0, 0)
+            yield ShardFailure(shard.id, "disk full")
+        elif before == 1:
+            die("exit")
+        else:
+            yield from super().process(shard)
 
 
 @dataclass(frozen=True)

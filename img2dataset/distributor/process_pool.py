@@ -140,12 +140,10 @@ class _Pool:
             self._deaths.pop(message.shard_id, None)
             yield message
 
+    # No worker waits for a shard while the clock runs: it is given one, or told that there are none.
     def _end_silent(self) -> Iterator[ShardFailure]:
         for worker in [worker for worker in self._workers if self._clock - worker.heard_at > self._patience]:
-            if worker.idle:
-                worker.heard_at = self._clock
-            else:
-                yield from self._bury(worker, f"stuck, no progress for {self._patience:g} s")
+            yield from self._bury(worker, f"stuck, no progress for {self._patience:g} s")
 
     # Deaths
 

@@ -58,11 +58,6 @@ class WorkerProcess:
         return self._room > 0 and not self._list_ended
 
     @property
-    def idle(self) -> bool:
-        """Whether it has nothing to do, through no fault of its own."""
-        return self.asks and not self.open
-
-    @property
     def ended_well(self) -> bool:
         """Whether the downloader came to its end, having settled what it was given."""
         return self.farewell is not None and self.farewell.error is None and not self.open
