@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from img2dataset.carried import Carried
 from img2dataset.errors import DownloadError, Reason, ResizeError, SampleError, ShardError
 from img2dataset.exif import read_exif
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
@@ -59,6 +61,7 @@ class _Run:
         self._work = _RowWork(plan)
         self._open: dict[int, _OpenShard] = {}
         self._unsettled = 0  # requests whose result has not been worked on
+        self._failures: deque[ShardFailure] = deque()  # of shards that could not be opened
         self._closed = False
         self._changed = threading.Condition()
 
@@ -72,7 +75,9 @@ class _Run:
                 if rows:
                     yield from self._settle(shard, rows, result)
                 self._settled(shard)
+                yield from self._unopened()
                 waiting_since = time.perf_counter()
+            yield from self._unopened()
         finally:
             with self._changed:
                 self._closed = True
@@ -82,8 +87,12 @@ class _Run:
 
     def _requests(self, shards: Iterable[Shard]) -> Iterator[FetchRequest]:
         for shard in shards:
-            opened = _OpenShard(shard, self._plan)
-            groups = opened.groups()
+            try:
+                opened = _OpenShard(shard, self._plan)
+                groups = opened.groups()
+            except (ShardError, OSError) as error:
+                self._failures.append(ShardFailure(shard.id, str(error)))
+                continue
             with self._changed:
                 self._open[shard.id] = opened
                 self._unsettled += len(groups)
@@ -93,6 +102,10 @@ class _Run:
                 self._changed.wait_for(lambda: self._closed or self._may_open_another())
                 if self._closed:
                     return
+
+    def _unopened(self) -> Iterator[ShardFailure]:
+        while self._failures:
+            yield self._failures.popleft()
 
     def _may_open_another(self) -> bool:
         """Another shard is opened as soon as threads would be idle without it."""
@@ -141,13 +154,18 @@ class _OpenShard:
         self.failed = False
         self.outstanding = 0
         self._plan = plan
+        self._folder = open_folder(plan.write.output_folder)
+        self._carried = Carried(shard, self._folder, plan.read, plan.write) if shard.retry else None
         self._writer: SampleWriter | None = None
 
     def groups(self) -> list[list[int]]:
         """The rows that want the same bytes: a URL that stands more than once is fetched once."""
         by_url: dict[str | None, list[int]] = {}
         for row, url in enumerate(self.rows.urls):
-            by_url.setdefault(url, []).append(row)
+            if self._carried is None or row in self._carried.to_retry:
+                by_url.setdefault(url, []).append(row)
+        if not by_url:
+            raise ShardError("its stats promise rows to retry and its metadata has none; verify --repair removes it")
         self.outstanding = len(by_url)
         return list(by_url.values())
 
@@ -159,14 +177,16 @@ class _OpenShard:
         """Write a sample and count it."""
         started = time.perf_counter()
         if self._writer is None:
-            self._writer = self._open_writer()
-        self._writer.write(sample)
-        self.stats.record(sample.status, sample.error_message)
+            options = self._plan.write
+            self._writer = load_writer(options.output_format)(self.shard, self.rows, self._folder, options)
+            for carried in self._carried.samples() if self._carried else ():
+                self._write(self._writer, carried)
+        self._write(self._writer, sample)
         self.seconds["writing"] += time.perf_counter() - started
 
-    def _open_writer(self) -> SampleWriter:
-        options = self._plan.write
-        return load_writer(options.output_format)(self.shard, self.rows, open_folder(options.output_folder), options)
+    def _write(self, writer: SampleWriter, sample: Sample) -> None:
+        writer.write(sample)
+        self.stats.record(sample.status, sample.error_message)
 
     @property
     def is_complete(self) -> bool:

@@ -85,6 +85,7 @@ def download(
     save_fetch_details: bool = False,
     oom_shard_count: int = 5,
     incremental_mode: str = "auto",
+    retry_statuses: Sequence[str] | None = None,
     max_shard_retry: int = 1,
     distributor: str = "multiprocessing",
 ) -> RunStats:
@@ -150,6 +151,8 @@ def download(
         incremental_mode: What to do in a folder that has shards. auto finishes them if they come from this list, and
             adds new ones if not; incremental only finishes; extend only adds; retry_failed finishes and tries again
             what failed for a passing reason; overwrite starts from nothing.
+        retry_statuses: The error messages that retry_failed tries again, as ["timed out", "http 404"]. None means those
+            that may pass.
         max_shard_retry: How often a shard that failed as a whole is tried again.
         distributor: Who does the shards: multiprocessing (processes of this machine).
 
@@ -162,13 +165,15 @@ def download(
     """
     arguments = dict(locals())
     arguments["headers"] = dict(headers or {})
-    for name in ("disallowed_header_directives", "save_additional_columns"):
-        arguments[name] = tuple(arguments[name] or ())
-    arguments["verify_hash"] = tuple(verify_hash) if verify_hash else None
+    lists = ("disallowed_header_directives", "save_additional_columns")
+    arguments |= {name: _texts(arguments[name]) or () for name in lists}
+    arguments |= {name: _texts(arguments[name]) for name in ("verify_hash", "retry_statuses")}
     require_one_of("incremental_mode", incremental_mode, INCREMENTAL_MODES)
     _check_names(arguments)
     read, write = _group(ReadOptions, arguments), _group(WriteOptions, arguments)
     fetch, resize = _group(FetchOptions, arguments), _group(ResizeOptions, arguments)
+    if incremental_mode == "retry_failed" and not (save_metadata and output_format != "dummy"):
+        raise OptionsError("incremental_mode is retry_failed, which needs the metadata to know what failed")
     patience = PATIENCE * fetch.timeout * (fetch.retries + 1) + 60
     run = _group(RunOptions, arguments | {"shard_patience": patience})
 
@@ -176,6 +181,11 @@ def download(
 
     downloader = Downloader(read=read, fetch=fetch, resize=resize, write=write)
     return _run(downloader, run, incremental_mode)
+
+
+def _texts(value: Sequence[str] | None) -> tuple[str, ...] | None:
+    """A list of texts, of which a single one may be given as it is."""
+    return (value,) if isinstance(value, str) else tuple(value) if value else None
 
 
 def _group(kind: type[Group], arguments: Mapping[str, Any]) -> Group:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from img2dataset.errors import OptionsError
+from img2dataset.errors import OptionsError, is_passing
 
 INPUT_FORMATS = ("txt", "csv", "parquet")
 HASHES = ("md5", "sha256", "sha512")
@@ -87,6 +87,9 @@ class ReadOptions:
     verify_hash: tuple[str, str] | None = None  # (column, algorithm)
     save_additional_columns: tuple[str, ...] = ()
     number_sample_per_shard: int = 10_000
+    retry_statuses: tuple[str, ...] | None = (
+        None  # the error messages that retry_failed tries again; None: passing ones
+    )
 
     def __post_init__(self) -> None:
         require_text("url_list", self.url_list)
@@ -112,6 +115,10 @@ class ReadOptions:
         """The input columns that a run needs beside url and caption, each once."""
         asked = (*self.save_additional_columns, self.bbox_col, self.verify_hash and self.verify_hash[0])
         return tuple(dict.fromkeys(column for column in asked if column))
+
+    def is_to_retry(self, error_message: str) -> bool:
+        """Whether ``incremental_mode=retry_failed`` fetches a row again that failed with this message."""
+        return is_passing(error_message) if self.retry_statuses is None else error_message in self.retry_statuses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ class Reader:
             _refuse_columns_of_a_text_file(options)
 
     def check(self) -> None:
-        """See that every file can be opened, has the columns asked for, and that there is a row. Raises `OptionsError`."""
+        """See that every file opens and has the columns asked for, and that there is a row. Raises `OptionsError`."""
         try:
             for path in self._paths:
                 with self._opened(path) as file:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from img2dataset.errors import OptionsError
+from img2dataset.errors import OptionsError, ShardError
 from img2dataset.filesystem import Folder
+from img2dataset.finished import FinishedShard
 from img2dataset.reader import Reader
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file, shard_name, urls_digest
 
@@ -25,6 +25,7 @@ class Finished:
     count: int
     url_digest: str | None  # None: written by img2dataset 1.x
     options: Mapping[str, Any]
+    messages: Collection[str]  # the error messages of its rows, ``success`` among them
 
     @property
     def base(self) -> int:
@@ -48,10 +49,18 @@ class Run:
 class ResumePlan:
     """Numbers the shards of a list that are not done. `line` says in one line what was chosen and why."""
 
-    def __init__(self, line: str, runs: list[Run], next_free: int, redo: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        line: str,
+        next_free: int,
+        runs: Sequence[Run] = (),
+        grown: Collection[int] = (),
+        retry: Collection[int] = (),
+    ) -> None:
         self.line = line
         self._runs = runs  # those of this list, in order
-        self._done = {id - run.base for run in runs for id in run.ids} - redo
+        self._retry = frozenset(retry)  # places in the list, as is `grown`
+        self._done = {id - run.base for run in runs for id in run.ids}.difference(grown, retry)
         self._next_free = next_free
         self._new_base: int | None = None
 
@@ -63,7 +72,7 @@ class ResumePlan:
     def remaining(self, reader: Reader) -> Iterator[Shard]:
         """The shards to do, under their numbers."""
         for shard in reader.shards(lambda index: index not in self._done):
-            yield replace(shard, id=self._number(shard.index))
+            yield replace(shard, id=self._number(shard.index), retry=shard.index in self._retry)
 
     def _number(self, index: int) -> int:
         """A hole is filled where it is; what comes after continues the last run, or begins after everything."""
@@ -84,20 +93,20 @@ def make_plan(folder: Folder, reader: Reader, mode: str, output_options: Mapping
     stats_files = {number: name for name, number in taken.items() if is_stats_file(name)}
     if not stats_files:
         line = f"{folder} holds other files; continuing at shard {shard_name(next_free)}" if taken else ""
-        return ResumePlan(line, [], next_free)
+        return ResumePlan(line, next_free)
     look = _FinishedShards(folder, stats_files)
     runs = _runs(sorted(stats_files), look)
-    sampled = {run.base: [look(id) for id in _spread(run.ids)] for run in runs}
-    for shards in sampled.values():
+    for shards in _sampled(runs, look).values():
         _refuse_other_options(folder, shards, output_options)
     if mode == "extend":
-        return ResumePlan(_extend_line(folder, next_free, "incremental_mode=extend"), [], next_free)
-    return _compare(folder, reader, mode, runs, sampled, next_free)
+        return ResumePlan(_extend_line(folder, next_free, "incremental_mode=extend"), next_free)
+    return _compare(folder, reader, mode, look, runs, next_free)
 
 
 def _compare(
-    folder: Folder, reader: Reader, mode: str, runs: list[Run], sampled: dict[int, list[Finished]], next_free: int
+    folder: Folder, reader: Reader, mode: str, look: _FinishedShards, runs: list[Run], next_free: int
 ) -> ResumePlan:
+    sampled = _sampled(runs, look)
     found = _list_shards(reader, {shard.index for shards in sampled.values() for shard in shards})
     fits = {
         base: [_fit(shard, found.get(shard.index), folder, mode) for shard in shards]
@@ -110,13 +119,27 @@ def _compare(
         grown = {run.last_index for run in ours if "grown" in fits[run.base]}
         done = sum(len(run.ids) for run in ours)
         line = f"{folder} was made from this list: {done} shards are done, doing what is missing"
-        return ResumePlan(line, ours, next_free, frozenset(grown))
+        retry = set()
+        if mode == "retry_failed":
+            retry = _with_rows_to_retry(ours, look, reader) - grown
+            line += f" and what failed for a passing reason in {len(retry)} of them"
+        return ResumePlan(line, next_free, ours, grown, retry)
     if mode == "auto":
-        return ResumePlan(_extend_line(folder, next_free, "its shards come from another list"), [], next_free)
+        return ResumePlan(_extend_line(folder, next_free, "its shards come from another list"), next_free)
     raise OptionsError(
         f"incremental_mode is {mode}, but {folder} was made from another list; "
         "give that list, another output_folder, or incremental_mode=extend to add this one"
     )
+
+
+def _with_rows_to_retry(runs: list[Run], look: Callable[[int], Finished], reader: Reader) -> set[int]:
+    """The places in the list of the finished shards that have rows to try again."""
+    return {
+        id - run.base
+        for run in runs
+        for id in run.ids
+        if any(reader.options.is_to_retry(message) for message in look(id).messages)
+    }
 
 
 def _extend_line(folder: Folder, next_free: int, why: str) -> str:
@@ -137,14 +160,18 @@ class _FinishedShards:
         return self._known[shard_id]
 
     def _read(self, shard_id: int) -> Finished:
-        name = self._names[shard_id]
         try:
-            record = json.loads(self._folder.read(name))
-            count = record["count"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise OptionsError(f"{self._folder}/{name} is no stats file; remove it to do its shard again") from error
-        index = record.get("list_index", shard_id)
-        return Finished(shard_id, index, count, record.get("url_digest"), record.get("options", {}))
+            record = FinishedShard(self._folder, self._names[shard_id].removesuffix(STATS_SUFFIX)).stats()
+        except ShardError as error:
+            raise OptionsError(f"in {self._folder}, {error}; remove it to do its shard again") from error
+        return Finished(
+            id=shard_id,
+            index=record.get("list_index", shard_id),
+            count=record["count"],
+            url_digest=record.get("url_digest"),
+            options=record.get("options", {}),
+            messages=record.get("status_dict", {}).keys(),
+        )
 
 
 def _runs(ids: list[int], look: Callable[[int], Finished]) -> list[Run]:
@@ -160,6 +187,11 @@ def _runs(ids: list[int], look: Callable[[int], Finished]) -> list[Run]:
         runs.append(Run(base, ids[start:end]))
         start = end
     return runs
+
+
+def _sampled(runs: list[Run], look: _FinishedShards) -> dict[int, list[Finished]]:
+    """By the base of their run, the shards that are compared with the list."""
+    return {run.base: [look(id) for id in _spread(run.ids)] for run in runs}
 
 
 def _spread(ids: list[int]) -> list[int]:
@@ -196,13 +228,11 @@ def _fit(finished: Finished, shard: Shard | None, folder: Folder, mode: str) -> 
 
 
 def _digest_of_metadata(shard_id: int, folder: Folder) -> str | None:
-    import pyarrow.parquet as pq
-
-    names = [name for name in folder.names() if parse_shard_file(name) == shard_id and name.endswith(".parquet")]
-    if not names:
-        return None
-    with folder.open(names[0]) as file:
-        return urls_digest(pq.read_table(file, columns=["url"]).column("url").to_pylist())
+    try:
+        metadata = FinishedShard(folder, shard_name(shard_id)).metadata(["url"])
+    except ShardError:
+        return None  # not kept, or not img2dataset's: nothing says that the lists are the same
+    return urls_digest(metadata.column("url").to_pylist())
 
 
 def _refuse_other_options(folder: Folder, shards: list[Finished], options: Mapping[str, Any]) -> None:

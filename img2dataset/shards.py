@@ -32,6 +32,7 @@ class Shard:
     first_row: int  # the row of the input file that comes first, from 0
     count: int  # rows
     rows: bytes
+    retry: bool = False  # it is finished, and only its rows that failed for a passing reason are done again
     poisoned: frozenset[int] = frozenset()  # indices of rows that killed two workers: recorded as failed, not decoded
 
     def table(self) -> pa.Table:

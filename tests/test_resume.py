@@ -189,5 +189,5 @@ def test_overwrite_refuses_a_folder_that_holds_anything_else(world: World) -> No
 
 def test_a_stats_file_that_is_none_is_named(world: World) -> None:
     (world.output / "00000_stats.json").write_text("{")
-    with pytest.raises(OptionsError, match=r"00000_stats.json is no stats file"):
+    with pytest.raises(OptionsError, match=r"00000_stats.json cannot be read"):
         world.remaining(rows("a", 25))

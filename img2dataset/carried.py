@@ -1,0 +1,48 @@
+"""What a finished shard hands on when only its failed rows are done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from img2dataset.errors import ShardError
+from img2dataset.filesystem import Folder
+from img2dataset.finished import FinishedShard, image_of
+from img2dataset.metadata import Sample
+from img2dataset.options import ReadOptions, WriteOptions
+from img2dataset.shards import Shard, shard_name
+from img2dataset.stats import SUCCESS
+
+
+class Carried:
+    """The rows of the finished version. `to_retry` are those that failed in a way worth another try."""
+
+    def __init__(self, shard: Shard, folder: Folder, read: ReadOptions, write: WriteOptions) -> None:
+        self._finished = FinishedShard(folder, shard_name(shard.id, write.oom_shard_count))
+        self._write = write
+        self._rows: list[dict[str, Any]] = self._finished.metadata().to_pylist()
+        if len(self._rows) != shard.count:
+            raise ShardError(f"{self._finished.name}.parquet has {len(self._rows)} rows; the list has {shard.count}")
+        self.to_retry = {
+            index
+            for index, row in enumerate(self._rows)
+            if row["status"] != SUCCESS and read.is_to_retry(row["error_message"])
+        }
+
+    def samples(self) -> Iterator[Sample]:
+        """Every other row, as it was. Raises `ShardError` when an image is missing."""
+        kept = {row["key"]: index for index, row in enumerate(self._rows) if index not in self.to_retry}
+        for key, parts in self._finished.samples(self._write.output_format):
+            if key in kept and (image := image_of(parts)):
+                yield self._sample(kept.pop(key), *image)
+        for key, index in kept.items():
+            if self._rows[index]["status"] == SUCCESS:
+                raise ShardError(f"the image of {key} is missing; img2dataset verify --repair removes such a shard")
+            yield self._sample(index, None, None)
+
+    def _sample(self, index: int, extension: str | None, image: bytes | None) -> Sample:
+        row = self._rows[index]
+        known = {field.name: row[field.name] for field in fields(Sample) if field.name in row}
+        digest = row.get(self._write.compute_hash or "")
+        return Sample(**known, index=index, digest=digest, image=image, extension=extension)

@@ -1,0 +1,90 @@
+"""What every file system offers: a folder to read, and transactions to write."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Folder(ABC):
+    """A folder and the files in it, by their names. Writing goes through `transaction`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return self.path
+
+    @abstractmethod
+    def make(self) -> None:
+        """Create the folder, and see that it can be written. Raises OSError when it cannot."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The names of what is in it, sorted, temporary files left out; none when it does not exist."""
+
+    @abstractmethod
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file for reading."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with all that is in it."""
+
+    @abstractmethod
+    def transaction(self) -> Transaction:
+        """A set of files that become visible together, or not at all."""
+
+    @abstractmethod
+    def recover(self) -> None:
+        """Finish the commits that a killed run had begun, and remove the temporary files it left."""
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file at once, replacing what is there."""
+
+    @abstractmethod
+    def write_new(self, name: str, data: bytes) -> bool:
+        """Write a small file unless it exists; tell whether it was written. Of two at once, one succeeds."""
+
+    @abstractmethod
+    def inside(self, name: str) -> Folder:
+        """A folder in this one."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file."""
+        with self.open(name) as file:
+            return file.read()
+
+
+class Transaction(ABC):
+    """Files and folders under way. Leaving the ``with`` block without `commit` discards them."""
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.discard()
+
+    @abstractmethod
+    def open(self, name: str) -> IO[bytes]:
+        """A file to write, which `commit` makes visible as `name`."""
+
+    @abstractmethod
+    def open_folder(self, name: str) -> None:
+        """Begin a folder, which `commit` makes visible as `name`."""
+
+    @abstractmethod
+    def write_into(self, folder: str, name: str, data: bytes) -> None:
+        """Write one file of a folder that `open_folder` began."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make everything visible, in the order in which it was opened."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Remove what is not committed. Does nothing after `commit`."""

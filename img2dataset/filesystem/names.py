@@ -1,0 +1,30 @@
+"""What temporary files, commit records and the lock are called, so that no reader takes them for data."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+LOCK_NAME = ".img2dataset.lock"
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_COMMIT_RECORD = re.compile(r"\..+\.[0-9a-f]{32}\.commit")
+
+
+def temporary_name(name: str) -> str:
+    """A name that nobody else chooses, for what will be `name`."""
+    return f".{name.lstrip('.')}.{uuid.uuid4().hex}.tmp"
+
+
+def commit_record_name(name: str) -> str:
+    """A name that nobody else chooses, for the record of a commit that ends with `name`."""
+    return f".{name}.{uuid.uuid4().hex}.commit"
+
+
+def is_commit_record(name: str) -> bool:
+    """Whether this is the record of a commit that has begun and not ended."""
+    return bool(_COMMIT_RECORD.fullmatch(name))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether this is none of the dataset's files."""
+    return name == LOCK_NAME or bool(_TEMPORARY.fullmatch(name)) or is_commit_record(name)

@@ -1,0 +1,119 @@
+"""Reads a finished shard back: its stats, its metadata and its samples, in every output format."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from img2dataset.errors import ShardError
+from img2dataset.filesystem import Folder
+from img2dataset.shards import STATS_SUFFIX
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Parts = dict[str, bytes]  # the files of a sample by their extensions, the image among them
+
+
+class FinishedShard:
+    """A shard that has its stats file. What cannot be read raises `ShardError`, which says what and why."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder = folder
+        self.name = name
+
+    def stats(self) -> dict[str, Any]:
+        """The stats file's record."""
+        try:
+            record = json.loads(self._folder.read(self.name + STATS_SUFFIX))
+        except (OSError, ValueError) as error:
+            raise ShardError(f"{self.name}{STATS_SUFFIX} cannot be read: {error}") from error
+        if not isinstance(record, dict) or not isinstance(record.get("count"), int):
+            raise ShardError(f"{self.name}{STATS_SUFFIX} is no stats file")
+        return record
+
+    def metadata(self, columns: list[str] | None = None) -> pa.Table:
+        """The metadata, a row for each input row; of `columns` only, where given."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with self._folder.open(f"{self.name}.parquet") as file:
+                return pq.read_table(file, columns=columns)
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise ShardError(f"{self.name}.parquet cannot be read: {error}") from error
+
+    def samples(self, output_format: str) -> Iterator[tuple[str, Parts]]:
+        """The samples that have an image: key and files, in the order in which they are kept."""
+        import pyarrow as pa
+
+        try:
+            yield from SAMPLES[output_format](self._folder, self.name)
+        except (OSError, EOFError, tarfile.TarError, pa.ArrowException) as error:
+            raise ShardError(f"the samples of {self.name} cannot be read: {error}") from error
+
+
+def _of_tar(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
+    """The files of a sample stand next to each other, as webdataset wants it."""
+    with folder.open(f"{name}.tar") as file, tarfile.open(fileobj=file, mode="r|") as tar:
+        files = ((member.name, _content(tar, member)) for member in tar if member.isfile())
+        yield from _grouped(files)
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(member)
+    return stream.read() if stream else b""
+
+
+def _of_folder(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
+    inside = folder.inside(name)
+    yield from _grouped((file, inside.read(file)) for file in inside.names())
+
+
+def _of_parquet(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with folder.open(f"{name}.parquet") as file:
+        table = pq.ParquetFile(file)
+        images = [field.name for field in table.schema_arrow if pa.types.is_binary(field.type)]
+        for batch in table.iter_batches(500, columns=["key", *images]):
+            for row in batch.to_pylist():
+                parts = {image: row[image] for image in images if row[image] is not None}
+                if parts:
+                    yield row["key"], parts
+
+
+def _of_nothing(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
+    del folder, name
+    return iter(())
+
+
+SAMPLES: Mapping[str, Callable[[Folder, str], Iterator[tuple[str, Parts]]]] = {
+    "files": _of_folder,
+    "webdataset": _of_tar,
+    "parquet": _of_parquet,
+    "dummy": _of_nothing,
+}
+
+
+def _grouped(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, Parts]]:
+    """Neighbours with the same key are one sample."""
+    current, parts = "", Parts()
+    for name, content in files:
+        key, _, extension = name.partition(".")
+        if key != current and parts:
+            yield current, parts
+            parts = {}
+        current = key
+        parts[extension] = content
+    if parts:
+        yield current, parts
+
+
+def image_of(parts: Parts) -> tuple[str, bytes] | None:
+    """The extension and bytes of a sample's image."""
+    images = [(extension, data) for extension, data in parts.items() if extension not in ("txt", "json")]
+    return images[0] if images else None

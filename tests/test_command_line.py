@@ -1,0 +1,174 @@
+"""What a person types, and what they read when it is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from img2dataset import __version__
+from img2dataset.command_line import typed_arguments
+from img2dataset.errors import OptionsError
+
+
+def command(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "img2dataset", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def url_list(tmp_path: Path) -> Path:
+    path = tmp_path / "list.txt"
+    path.write_text("http://127.0.0.1:1/a.jpg\n")
+    return path
+
+
+def refused(*words: object, cwd: Path) -> str:
+    """The one sentence in which a command line is refused; nothing may have been created by it."""
+    before = sorted(cwd.rglob("*"))
+    result = command(*words, cwd=cwd)
+    assert result.returncode == 2, result.stderr
+    assert sorted(cwd.rglob("*")) == before
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("img2dataset: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--thread_cout=3", "there is no option --thread_cout (did you mean --thread_count?)"),
+        ("--thread_count=0", "thread_count is 0; it must be a whole number of at least 1"),
+        ("--thread_count=many", "thread_count is 'many'; it must be a whole number"),
+        ("--image_size=-1", "image_size is -1; it must be a whole number of at least 1"),
+        ("--timeout=0", "timeout is 0.0; it must be a number above 0"),
+        ("--resize_mode=sideways", "resize_mode is 'sideways'; it must be one of: "),
+        ("--output_format=zip", "output_format is 'zip'; it must be one of: files, webdataset, parquet, dummy"),
+        ("--input_format=xml", "input_format is 'xml'; it must be one of: txt, csv, parquet"),
+        ("--http_client=lynx", "http_client is 'lynx'; it must be one of: "),
+        ("--distributor=moon", "distributor is 'moon'; it must be one of: "),
+        ("--incremental_mode=maybe", "incremental_mode is 'maybe'; it must be one of: "),
+        ("--compute_hash=crc", "compute_hash is 'crc'; it must be one of: md5, sha256, sha512"),
+        ("--save_metadata=perhaps", "save_metadata is 'perhaps'; it must be true or false"),
+        ("--caption_col=text", "caption_col needs columns"),
+        ("--headers=x", "headers is 'x'; it must be a JSON object"),
+        ("--output_folder=list.txt", "output_folder is 'list.txt', which cannot be written"),
+        ("--output_folder=list.txt/out", "output_folder is 'list.txt/out', which cannot be written"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_runs(url_list: Path, option: str, says: str) -> None:
+    assert says in refused("--url_list=list.txt", option, cwd=url_list.parent)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--url_list=nothing.txt"], "there is no such file or folder"),
+        (["--output_folder=out"], "url_list is missing"),
+        (["report"], "subcommand"),
+        (["list.txt", "--url_list=list.txt"], "url_list is given twice"),
+        (["empty.txt"], "has no URL in it"),
+        (["table.csv"], "has no column 'url'; its columns are: link, text"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_runs(url_list: Path, words: list[str], says: str) -> None:
+    (url_list.parent / "empty.txt").write_text("\n")
+    (url_list.parent / "table.csv").write_text("link,text\na,b\n")
+    assert says in refused(*words, cwd=url_list.parent)
+
+
+def test_help_shows_every_option() -> None:
+    result = command("--help")
+    assert result.returncode == 0
+    for option in ("URL_LIST", "--thread_count", "--number_sample_per_shard", "--save_metadata"):
+        assert option in result.stdout
+
+
+def test_version() -> None:
+    assert command("--version").stdout.strip() == __version__
+
+
+def example(
+    url_list: str,
+    count: int = 1,
+    folder: str | None = "images",
+    *,
+    share: float = 0.5,
+    really: bool = True,
+    names: Sequence[str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """A function with an option of every type."""
+
+
+def read(*positional: str, **named: str) -> dict[str, Any]:
+    return typed_arguments(example, positional, named)
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ({"url_list": "1e5"}, "1e5"),
+        ({"url_list": "out#2"}, "out#2"),
+        ({"url_list": "None"}, "None"),
+        ({"folder": "None"}, None),
+        ({"folder": "[1]"}, "[1]"),
+        ({"count": "1e4"}, 10_000),
+        ({"share": "3"}, 3.0),
+        ({"share": "inf"}, float("inf")),
+        ({"really": "false"}, False),
+        ({"really": "True"}, True),
+        ({"really": "0"}, False),
+        ({"names": "a,b c"}, ["a", "b c"]),
+        ({"names": '["a", "b"]'}, ["a", "b"]),
+        ({"names": "[]"}, []),
+        ({"headers": '{"Accept": "image/*", "X": 1}'}, {"Accept": "image/*", "X": "1"}),
+    ],
+)
+def test_a_value_is_read_by_the_type_of_its_option(word: dict[str, str], value: object) -> None:
+    (name,) = word
+    found = read(**{"url_list": "x", **word})[name]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    "word", [{"count": "1.5"}, {"names": "[1]"}, {"names": "[a"}, {"headers": "[]"}, {"count": "inf"}]
+)
+def test_a_value_of_another_type_is_refused(word: dict[str, str]) -> None:
+    with pytest.raises(OptionsError, match=f"{next(iter(word))} is .*; it must be "):
+        read("x", **word)
+
+
+def test_words_without_a_name_come_in_the_order_of_the_signature() -> None:
+    assert read("list", "3", really="no") == {"url_list": "list", "count": 3, "really": False}
+    with pytest.raises(OptionsError, match="'more' is one word too many"):
+        read("list", "3", "folder", "more")
+
+
+def test_one_letter_stands_for_the_one_option_that_begins_with_it() -> None:
+    assert read("x", s="0.25") == {"url_list": "x", "share": 0.25}
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = {
+        "pandas",
+        "pyarrow",
+        "PIL",
+        "requests",
+        "pycurl",
+        "numpy",
+        "wandb",
+        "pyspark",
+        "ray",
+        "webdataset",
+        "fsspec",
+    }
+    show = "print(*{name.partition('.')[0] for name in sys.modules})"
+    page = "from img2dataset.command_line import help_text; help_text(img2dataset.download)"
+    for program in (f"import sys, img2dataset; {show}", f"import sys, img2dataset; {page}; {show}"):
+        loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        assert not heavy & set(loaded.split())
