@@ -15,24 +15,26 @@ from typing import Any
 from img2dataset.errors import OptionsError
 
 
-def help_text(function: Callable[..., Any]) -> str:
+def help_text(function: Callable[..., Any], name: str = "img2dataset") -> str:
     """What ``--help`` shows: fire's page of the function."""
     from fire import helptext, trace
 
-    page = str(helptext.HelpText(function, trace.FireTrace(function, name="img2dataset")))
+    page = str(helptext.HelpText(function, trace.FireTrace(function, name=name)))
     return re.sub(r"Type: (?:Optional\[)?'(.+?)(?: \| None)?'\]?", r"Type: \1", page)
 
 
-def call(function: Callable[..., Any], argv: list[str]) -> None:
-    """Have fire read the words, and call the function once every one of them is understood."""
+def call(function: Callable[..., Any], argv: list[str]) -> Any:
+    """Have fire read the words, call the function once every one of them is understood, and return its result."""
     import fire
     from fire.decorators import SetParseFn
 
     @SetParseFn(str)  # type: ignore[untyped-decorator]  # fire alone would read 1e5 as a number and cut "out#2" short
     def words(*positional: str, **named: str) -> None:
-        function(**typed_arguments(function, positional, named))
+        results.append(function(**typed_arguments(function, positional, named)))
 
+    results: list[Any] = []
     fire.Fire(words, command=argv, name="img2dataset")
+    return results.pop()
 
 
 def typed_arguments(

@@ -78,7 +78,8 @@ def _of_parquet(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
 
     with folder.open(f"{name}.parquet") as file:
         table = pq.ParquetFile(file)
-        images = [field.name for field in table.schema_arrow if pa.types.is_binary(field.type)]
+        own = list(table.schema_arrow)[table.schema_arrow.get_field_index("key") :]  # an input column may be binary too
+        images = [field.name for field in own if pa.types.is_binary(field.type)]
         for batch in table.iter_batches(500, columns=["key", *images]):
             for row in batch.to_pylist():
                 parts = {image: row[image] for image in images if row[image] is not None}

@@ -305,12 +305,25 @@ def _end(code: int, line: str) -> NoReturn:
 
 def _command(argv: list[str]) -> None:
     from img2dataset.command_line import call, help_text
+    from img2dataset.verify import verify
 
+    subcommand = argv[0] if argv and argv[0] in SUBCOMMANDS else None
+    function = verify if subcommand == "verify" else download
     if argv == ["--version"]:
         print(__version__)
     elif not argv or {"--help", "-h"} & set(argv):
-        print(help_text(download))
-    elif argv[0] in SUBCOMMANDS:
-        raise OptionsError(f"{argv[0]!r} is a subcommand of a later version; for a list of that name write ./{argv[0]}")
+        print(help_text(function, "img2dataset verify" if function is verify else "img2dataset"))
+    elif subcommand == "report":
+        raise OptionsError("'report' is a subcommand of a later version; for a list of that name write ./report")
+    elif function is verify:
+        _tell(call(verify, argv[1:]))
     else:
         call(download, argv)
+
+
+def _tell(broken: Mapping[str, str]) -> None:
+    for name, problem in broken.items():
+        print(f"{name}: {problem}")
+    if broken:
+        raise ShardError(f"{len(broken)} shards are broken")
+    print("every shard is sound")

@@ -1,0 +1,198 @@
+"""Looks at a finished dataset and tells what is wrong with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from img2dataset.errors import OptionsError, SampleError, ShardError
+from img2dataset.finished import FinishedShard, Parts, image_of
+from img2dataset.options import RunOptions, require_bool, require_text
+from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
+from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardFailure, ShardStats
+
+if TYPE_CHECKING:
+    from img2dataset.filesystem import Folder
+
+PATIENCE = 600.0  # seconds that one shard may take to be checked
+COUNTS = {"successes": SUCCESS, FAILED_TO_DOWNLOAD: FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE: FAILED_TO_RESIZE}
+
+
+def verify(
+    output_folder: str = "images", *, decode: bool = False, repair: bool = False, processes_count: int = 1
+) -> dict[str, str]:
+    """Check every finished shard: readable to its end, samples, metadata and stats consistent, keys unique.
+
+    Args:
+        output_folder: The dataset.
+        decode: Decode every image too.
+        repair: Remove broken shards, so that the next run of img2dataset does them again.
+        processes_count: Processes that check, each a shard at a time.
+
+    Returns:
+        What is wrong, by the name of the shard; nothing for a sound dataset.
+
+    Raises:
+        OptionsError: there is no dataset in the folder.
+    """
+    from img2dataset.filesystem import open_folder
+    from img2dataset.lock import locked
+
+    require_text("output_folder", output_folder)
+    require_bool("decode", decode)
+    require_bool("repair", repair)
+    folder = open_folder(output_folder)
+    names = _finished(folder)
+    if not names:
+        raise OptionsError(f"output_folder is {output_folder!r}, which has no finished shard in it")
+    options = RunOptions(processes_count=processes_count, shard_patience=PATIENCE)
+    broken = dict(_check(names, _Verifier(output_folder, decode), options))
+    if repair and broken:
+        with locked(folder):
+            for name in broken:
+                _remove(folder, name)
+    return broken
+
+
+def _finished(folder: Folder) -> list[str]:
+    return [name.removesuffix(STATS_SUFFIX) for name in folder.names() if is_stats_file(name)]
+
+
+def _check(names: list[str], verifier: _Verifier, options: RunOptions) -> Iterator[tuple[str, str]]:
+    """The broken shards, each with what is wrong. The pool that makes datasets checks them too."""
+    from tqdm import tqdm
+
+    from img2dataset.distributor import DISTRIBUTORS
+
+    shards = (_named(number, name) for number, name in enumerate(names))
+    with (
+        closing(DISTRIBUTORS[options.distributor]()(shards, verifier, options)) as events,
+        tqdm(total=len(names), unit="shard", file=sys.stderr, disable=not sys.stderr.isatty()) as bar,
+    ):
+        for event in events:
+            bar.update()
+            if isinstance(event, ShardFailure):
+                yield names[event.shard_id], event.message
+
+
+def _named(number: int, name: str) -> Shard:
+    return Shard(id=number, index=number, source=name, first_row=0, count=0, rows=b"")
+
+
+def _remove(folder: Folder, name: str) -> None:
+    """Remove a shard, its stats file first, so that it is open again before it is gone."""
+    number = parse_shard_file(name)
+    files = [file for file in folder.names() if parse_shard_file(file) == number]
+    for file in sorted(files, key=lambda file: not is_stats_file(file)):
+        folder.remove(file)
+
+
+@dataclass(frozen=True)
+class _Verifier:
+    """Shards, of which only `source`, the name, is looked at → a `ShardFailure` for each that is broken."""
+
+    output_folder: str
+    decode: bool
+
+    def __call__(self, shards: Iterable[Shard]) -> Iterator[ShardStats | ShardFailure]:
+        from img2dataset.filesystem import open_folder
+
+        folder = open_folder(self.output_folder)
+        for shard in shards:
+            yield self._look_at(folder, shard)
+
+    def _look_at(self, folder: Folder, shard: Shard) -> ShardStats | ShardFailure:
+        try:
+            check_shard(folder, shard.source, self.decode)
+        except ShardError as error:
+            return ShardFailure(shard.id, str(error))
+        return ShardStats(shard_id=shard.id)
+
+
+def check_shard(folder: Folder, name: str, decode: bool) -> None:
+    """Raises `ShardError` with the first thing that is wrong with a finished shard."""
+    finished = FinishedShard(folder, name)
+    stats = finished.stats()
+    _require(sum(stats.get(count, 0) for count in COUNTS) == stats["count"], "the counts of its stats do not add up")
+    statuses = _statuses(finished, stats, folder.names())
+    if statuses is not None:
+        _compare_with_stats(statuses, stats)
+    seen: set[str] = set()
+    for key, parts in finished.samples(_output_format(stats, name, folder)):
+        _require(key not in seen, f"the key {key} stands twice")
+        seen.add(key)
+        _check_sample(key, parts, decode)
+    if stats.get("options", {}).get("output_format") == "dummy":
+        return
+    _require(len(seen) == stats["successes"], f"it has {len(seen)} images, and its stats count {stats['successes']}")
+    if statuses is not None:
+        saved = {key for key, status in statuses.items() if status == SUCCESS}
+        _require(saved == seen, f"its metadata and its images differ, first in {min(saved ^ seen, default='')}")
+
+
+def _statuses(finished: FinishedShard, stats: dict[str, Any], names: list[str]) -> dict[str, str] | None:
+    """The status of every key by the metadata; None where no metadata is kept."""
+    options = stats.get("options", {})
+    if not options.get("save_metadata", f"{finished.name}.parquet" in names) or options.get("output_format") == "dummy":
+        return None
+    table = finished.metadata(["key", "status"])
+    keys, statuses = table["key"].to_pylist(), table["status"].to_pylist()
+    _require(len(set(keys)) == len(keys), "a key stands twice in its metadata")
+    _require(all(key.startswith(finished.name) for key in keys), "its metadata has keys of another shard")
+    return dict(zip(keys, statuses, strict=True))
+
+
+def _compare_with_stats(statuses: dict[str, str], stats: dict[str, Any]) -> None:
+    found = Counter(statuses.values())
+    _require(len(statuses) == stats["count"], f"its metadata has {len(statuses)} rows, its stats {stats['count']}")
+    for count, status in COUNTS.items():
+        _require(
+            found[status] == stats[count],
+            f"its metadata has {found[status]} rows of {status}, its stats {stats[count]}",
+        )
+
+
+def _output_format(stats: dict[str, Any], name: str, folder: Folder) -> str:
+    """As the stats say, or for a folder of img2dataset 1.x by what is there."""
+    if "options" in stats:
+        return str(stats["options"]["output_format"])
+    names = folder.names()
+    return "webdataset" if f"{name}.tar" in names else "files" if name in names else "parquet"
+
+
+def _check_sample(key: str, parts: Parts, decode: bool) -> None:
+    image = image_of(parts)
+    _require(image is not None, f"the sample {key} has no image")
+    if "json" in parts:
+        _require(_key_of_json(parts["json"]) == key, f"the json of {key} is not its own")
+    if decode and image is not None:
+        _decode(key, image[1])
+
+
+def _key_of_json(data: bytes) -> object:
+    try:
+        record = json.loads(data)
+    except ValueError:
+        return None
+    return record.get("key") if isinstance(record, dict) else None
+
+
+def _decode(key: str, data: bytes) -> None:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, SampleError, Image.DecompressionBombError) as error:
+        raise ShardError(f"the image of {key} cannot be decoded: {error}") from error
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ShardError(message)
