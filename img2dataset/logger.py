@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from img2dataset.errors import ShardError
 from img2dataset.stats import SUCCESS, Progress, RunStats, ShardFailure, ShardStats
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class ProgressLogger:
         if self._bar is not None:
             self._show()
             self._bar.close()
+            self._bar = None
+        if error is None or isinstance(error, ShardError):
+            self.say(summary(self.stats))
 
     def add(self, event: Progress | ShardStats | ShardFailure) -> None:
         """Take in an event of the run."""

@@ -218,7 +218,10 @@ def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> 
             overwrite(folder)
         output_options = _output_options(downloader)
         plan = make_plan(folder, reader, incremental_mode, output_options)
-        return _follow(plan, reader, dataclasses.replace(downloader, output_options=output_options), options)
+        try:
+            return _follow(plan, reader, dataclasses.replace(downloader, output_options=output_options), options)
+        finally:
+            folder.recover()  # after workers that were killed
 
 
 def _make(folder: Folder) -> None:
@@ -243,7 +246,7 @@ def _output_options(downloader: Downloader) -> dict[str, Any]:
 def _follow(plan: ResumePlan, reader: Reader, downloader: Downloader, options: RunOptions) -> RunStats:
     """Do what remains, show it, and tell how it went. Raises `ShardError` when a shard failed."""
     from img2dataset.distributor import distribute
-    from img2dataset.logger import ProgressLogger, summary
+    from img2dataset.logger import ProgressLogger
 
     with ProgressLogger(lambda: reader.rows_read) as logger:
         logger.stats.output_folder = downloader.write.output_folder
@@ -255,7 +258,6 @@ def _follow(plan: ResumePlan, reader: Reader, downloader: Downloader, options: R
         with contextlib.closing(distribute(shards, downloader, options)) as events:
             for event in events:
                 logger.add(event)
-    logger.say(summary(logger.stats))
     failed = logger.stats.failed_shards
     if failed:
         numbers = ", ".join(str(failure.shard_id) for failure in failed[:20])

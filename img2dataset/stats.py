@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from img2dataset._version import __version__
@@ -70,8 +70,8 @@ class ShardStats:
 
     def to_json(self) -> str:
         """The text of the stats file."""
-        record = asdict(self)
-        record.update(record.pop("origin"), duration=self.duration, img2dataset_version=__version__)
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        record |= record.pop("origin") | {"duration": self.duration, "img2dataset_version": __version__}
         return json.dumps(record, indent=2, ensure_ascii=False)
 
 

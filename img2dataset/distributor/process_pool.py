@@ -19,7 +19,7 @@ from img2dataset.shards import Shard, shard_name
 from img2dataset.stats import Progress, ShardFailure
 
 DEADLY_TWICE = 2  # deaths after which a row is no longer decoded
-MAX_DEATHS = 20  # of workers that had a shard open, before the shard is given up
+MAX_DEATHS = 100  # of workers that had a shard open, before the shard is given up
 MAX_FALSE_STARTS = 3  # workers in a row that die before they ask for a shard
 TICK = 0.5  # seconds between two looks at who is silent
 
