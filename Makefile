@@ -1,0 +1,41 @@
+# make demo    a dataset from a loopback server, in demo_output/
+# make test    every test
+# make lint    ruff and mypy
+# make clean   removes what the above have made
+#
+# All it takes is Python 3.10 or later; `make PYTHON=python3.12 test` chooses one.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TEST_INSTALLED := $(VENV)/.test-installed
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint clean
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py
+
+test: $(TEST_INSTALLED)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(TEST_INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+
+clean:
+	rm -rf $(VENV) demo_output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find img2dataset tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: a virtual environment is filled again only when what it is filled with has changed.
+
+$(INSTALLED): setup.py pyproject.toml requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(TEST_INSTALLED): $(INSTALLED) requirements-test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
+	touch $@

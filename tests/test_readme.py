@@ -1,0 +1,122 @@
+"""The README tells the truth: its options, its commands, its code and its links."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mockserver import MockServer, photo
+
+from img2dataset import download
+from img2dataset.command_line import typed_arguments
+from img2dataset.errors import OptionsError
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PARAMETERS = inspect.signature(download).parameters
+REQUIRED = "required"
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+    """The words of every img2dataset command in the README's shell blocks."""
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("img2dataset ")]
+
+
+def table_of_options() -> dict[str, str]:
+    """Option → default, from the rows of the tables under "Options"."""
+    section = README.partition("\n## Options\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| `?(.*?)`? \| .+ \|$", section, re.MULTILINE))
+
+
+def test_every_option_is_in_the_tables_and_no_other() -> None:
+    assert sorted(table_of_options()) == sorted(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_default_in_the_tables_is_the_default(name: str) -> None:
+    word, default = table_of_options()[name], PARAMETERS[name].default
+    if default is inspect.Parameter.empty:
+        assert word == REQUIRED
+    else:
+        value = typed_arguments(download, ["urls.txt"], {name: word})[name]
+        assert value == (list(default) if isinstance(default, tuple) else default)
+
+
+@pytest.mark.parametrize("argv", commands(), ids=" ".join)
+def test_every_command_is_accepted_up_to_its_list(argv: list[str], tmp_path: Path) -> None:
+    words = dict(word.removeprefix("--").split("=", 1) for word in argv)
+    arguments = typed_arguments(download, [], words | {"url_list": str(tmp_path / "no-such-list")})
+    with pytest.raises(OptionsError, match="there is no such file"):
+        download(**arguments)
+
+
+def test_local_links_lead_to_files_and_headings() -> None:
+    headings = {
+        re.sub(r"[^\w -]", "", line).replace(" ", "-").lower()
+        for line in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        elif not target.startswith("https://"):
+            assert (ROOT / target).exists(), target
+
+
+def test_every_error_message_it_names_is_in_the_vocabulary() -> None:
+    from img2dataset.errors import Reason
+
+    section = README.partition("\n## When images fail\n")[2].partition("\n## ")[0]
+    named = [
+        word for cell in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE) for word in re.findall(r"`(.+?)`", cell)
+    ]
+    fixed = {value for name, value in vars(Reason).items() if name.isupper()}
+    assert named
+    assert [word for word in named if word not in fixed and not re.match(r"http \d+$|unsupported format: ", word)] == []
+
+
+def test_nothing_of_the_machine_it_was_written_on() -> None:
+    texts = {path: path.read_text() for path in (ROOT / "README.md", ROOT / "Makefile", ROOT / "CHANGELOG.md")}
+    for path, text in texts.items():
+        for word in ("pypi", "pythonhosted", str(ROOT) + "/", str(Path.home()) + "/"):
+            assert word not in text, path
+
+
+@pytest.fixture(scope="module")
+def played(session_server: MockServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's commands on its own two lists were run, with lists of this machine's server."""
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        session_server.images[name] = ("image/jpeg", photo(640, 480, seed=ord(name[0])))
+    urls = [session_server.url(f"/image/{name}") for name in ("a.jpg", "b.jpg", "c.jpg")]
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "urls.txt").write_text("".join(f"{url}\n" for url in urls))
+    (folder / "captions.csv").write_text("url,caption\n" + "".join(f'{url},"one, two"\n' for url in urls))
+    for argv in commands():
+        if {"--url_list=urls.txt", "--url_list=captions.csv"} & set(argv):
+            subprocess.run([sys.executable, "-m", "img2dataset", *argv], cwd=folder, check=True, timeout=60)
+    return folder
+
+
+def test_its_commands_make_what_it_says(played: Path) -> None:
+    assert {"00000", "00000.parquet", "00000_stats.json"} <= set(os.listdir(played / "my_images"))
+    assert {"00000.tar", "00000.parquet", "00000_stats.json"} <= set(os.listdir(played / "my_dataset"))
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n", 1)[0])
+def test_its_python_runs(code: str, played: Path) -> None:
+    if "import torch" in code or "from torch" in code:
+        compile(code, "README.md", "exec")  # torch is too large for a test's requirement
+        return
+    result = subprocess.run([sys.executable, "-c", code], cwd=played, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
