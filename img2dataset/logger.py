@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 REASONS_SHOWN = 8
+LIMIT_AFTER = 10.0  # seconds of work, less say nothing about what limits a run
 
 
 class ProgressLogger:
@@ -107,9 +109,26 @@ def summary(stats: RunStats) -> str:
             f"in {stats.dns_suffering_shards} shards more than 5 % of the names could not be looked up for now: "
             "a local caching resolver helps, see the README's section on it"
         )
+    lines += [limit] if (limit := _limit(stats)) else []
     lines += [f"shard {failure.shard_id} failed: {failure.message}" for failure in stats.failed_shards]
     lines.append(f"the dataset is in {stats.output_folder}")
     return "\n".join(lines)
+
+
+def _limit(stats: RunStats) -> str | None:
+    """Which resource the run was limited by: where the processes' main threads spent their time."""
+    total = sum(stats.seconds.values())
+    if total < LIMIT_AFTER:
+        return None
+    share = {stage: seconds / total for stage, seconds in stats.seconds.items()}
+    where = ", ".join(f"{part:.0%} {stage}" for stage, part in share.items())
+    if share["waiting"] > 0.5:
+        advice = "the network is the limit: more threads (thread_count) may help"
+    elif share["writing"] > 0.5:
+        advice = "the disk is the limit: a faster one or output_format=webdataset may help"
+    else:
+        advice = f"the CPU is the limit: more processes (processes_count) help, up to {os.cpu_count()} here"
+    return f"processes spent their time {where}; {advice}"
 
 
 def _share(part: int, stats: RunStats) -> str:

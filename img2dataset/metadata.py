@@ -76,7 +76,7 @@ def own_values(sample: Sample, shard_id: int, options: WriteOptions) -> dict[str
 def metadata_json(sample: Sample, additional: dict[str, Any], shard_id: int, options: WriteOptions) -> bytes:
     """A sample's ``.json``: the same keys as the metadata's columns; what JSON does not know becomes text."""
     record = additional | own_values(sample, shard_id, options)
-    return json.dumps(record, indent=4, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+    return json.dumps(record, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
 
 
 def metadata_table(samples: Sequence[Sample], additional: pa.Table, shard_id: int, options: WriteOptions) -> pa.Table:

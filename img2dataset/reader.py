@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.options import INPUT_FORMATS, ReadOptions
-from img2dataset.shards import Shard, to_ipc
+from img2dataset.shards import Rows, Shard, to_ipc
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,6 +47,7 @@ class Reader:
             raise OptionsError(f"url_list is {self.options.url_list!r}, which cannot be read: {error}") from error
         if first is None:
             raise OptionsError(f"url_list is {self.options.url_list!r}, which has no URL in it")
+        _check_digests(first, self.options)
         self.rows_read = 0
 
     def shards(self, wanted: Callable[[int], bool] | None = None) -> Iterator[Shard]:
@@ -160,8 +162,10 @@ def _check_parquet(file: IO[bytes], options: ReadOptions, path: str) -> None:
     except pa.ArrowInvalid as error:
         raise OptionsError(f"{path} cannot be read as parquet: {error}") from error
     _require_columns(schema.names, options, path)
-    for option in ("url_col", "caption_col"):
-        if name := getattr(options, option):
+    texts = {"url_col": options.url_col, "caption_col": options.caption_col}
+    texts["verify_hash"] = options.verify_hash and options.verify_hash[0]
+    for option, name in texts.items():
+        if name:
             _require_text_column(option, schema.field(name), path)
 
 
@@ -272,6 +276,20 @@ def _require_columns(names: list[str], options: ReadOptions, path: str) -> None:
         if names.count(column) != 1:
             what = "has no column" if column not in names else "has more than one column"
             raise OptionsError(f"{path} {what} {column!r}; its columns are: {', '.join(names)}")
+
+
+def _check_digests(shard: Shard, options: ReadOptions) -> None:
+    """See that the hashes of the first shard are as long as those that images will be compared with."""
+    if options.verify_hash is None:
+        return
+    column, algorithm = options.verify_hash
+    length = hashlib.new(algorithm, usedforsecurity=False).digest_size * 2
+    for value in Rows.of(shard, options).expected_digests or ():
+        if value and len(value) != length:
+            raise OptionsError(
+                f"verify_hash is {list(options.verify_hash)}, but {column} holds {value!r}, "
+                f"which is no {algorithm}: that has {length} characters"
+            )
 
 
 def _require_text_column(option: str, field: pa.Field, path: str) -> None:

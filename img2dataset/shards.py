@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -68,9 +69,19 @@ class Rows:
             urls=table.column("url").to_pylist(),
             captions=column("caption" if options.caption_col else None),
             additional=table.select(options.save_additional_columns),
-            boxes=column(options.bbox_col),
+            boxes=(values := column(options.bbox_col)) and [_boxes(value) for value in values],
             expected_digests=column(options.verify_hash and options.verify_hash[0]),
         )
+
+
+def _boxes(value: Any) -> Any:
+    """The boxes of a row; of a csv file they are JSON text. What is no list is left to be refused as a box."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else None
+        except ValueError:
+            return [value]
+    return value if isinstance(value, list) or value is None else [value]
 
 
 def to_ipc(table: pa.Table) -> bytes:

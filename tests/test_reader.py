@@ -138,6 +138,21 @@ def test_a_column_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert "it must be text" in refused(tmp_path / "list.parquet")
 
 
+def test_a_hash_of_another_kind_is_refused_before_the_run(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"url": ["a", "b"], "hash": [None, "f" * 32]}), tmp_path / "list.parquet")
+    assert "which is no sha256: that has 64 characters" in refused(
+        tmp_path / "list.parquet", verify_hash=("hash", "sha256")
+    )
+    assert len(read(tmp_path / "list.parquet", verify_hash=("hash", "md5"))) == 1
+
+
+def test_boxes_of_a_csv_file_are_json(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text('url,boxes\na,"[[0, 0, 1, 0.5]]"\nb,\nc,none\nd,7\n')
+    options = ReadOptions(url_list=str(tmp_path / "list.csv"), bbox_col="boxes")
+    (shard,) = Reader(options).shards()
+    assert Rows.of(shard, options).boxes == [[[0, 0, 1, 0.5]], None, ["none"], [7]]
+
+
 @pytest.mark.parametrize("content", ["", "\n \n\r\n", "\ufeff"])
 def test_a_list_without_a_url_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "list.txt").write_text(content, encoding="utf-8")
