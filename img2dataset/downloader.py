@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from img2dataset.carried import Carried
 from img2dataset.errors import DownloadError, Reason, ResizeError, SampleError, ShardError
@@ -112,7 +112,7 @@ class _Run:
         return len(self._open) < MAX_OPEN_SHARDS and self._unsettled < self._plan.fetch.thread_count
 
     def _claim(self, result: FetchResult) -> tuple[_OpenShard, list[int]]:
-        shard_id, rows = result.id
+        shard_id, rows = cast("tuple[int, list[int]]", result.id)  # as _requests put it there
         shard = self._open[shard_id]
         return shard, [] if shard.failed else rows
 
