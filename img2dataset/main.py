@@ -140,7 +140,8 @@ def download(
         min_image_size: Leave out images whose shorter side has fewer pixels.
         max_image_area: Leave out images of more pixels than this, width times height.
         max_aspect_ratio: Leave out images whose longer side is more than this many times the shorter.
-        bbox_col: Column with boxes to blur in each image: a list of [x_min, y_min, x_max, y_max], each from 0 to 1.
+        bbox_col: Column with boxes to blur in each image: a list of [x_min, y_min, x_max, y_max], each from 0 to 1; as
+            JSON in a csv list.
         extract_exif: Put the file's EXIF tags into the metadata, as JSON text.
         compute_hash: Hash of the fetched bytes in the metadata: md5, sha256 or sha512. None leaves it out.
         verify_hash: Column with the hash that the fetched bytes must have, and its kind: ["hash_column", "md5"]. An
