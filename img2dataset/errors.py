@@ -57,6 +57,7 @@ class Reason:
     BODY_CUT_SHORT = "body cut short"
     BODY_TOO_LARGE = "body too large"
     BODY_EMPTY = "empty body"
+    BODY_UNDECODABLE = "body cannot be decompressed"
     TOO_MANY_REDIRECTS = "too many redirects"
     BLOCKED_ADDRESS = "blocked address"
     INVALID_URL = "invalid url"
@@ -64,6 +65,7 @@ class Reason:
     MISSING_SCHEME = "missing scheme: write http:// or https:// in front"
     UNSUPPORTED_SCHEME = "unsupported scheme: only http and https"
     DISALLOWED_BY_ROBOTS_TXT = "disallowed by robots.txt"
+    ROBOTS_TXT_UNREACHABLE = "robots.txt unreachable"
     DISALLOWED_BY_X_ROBOTS_TAG = "disallowed by X-Robots-Tag"
     HASH_MISMATCH = "hash mismatch"
     WORKER_DIED = "worker died"
@@ -103,6 +105,7 @@ _PASSING = frozenset(
         Reason.TLS_FAILED,
         Reason.PROXY_FAILED,
         Reason.BODY_CUT_SHORT,
+        Reason.ROBOTS_TXT_UNREACHABLE,
         *(http_status_reason(status) for status in (408, 429, 500, 502, 503, 504)),
     }
 )

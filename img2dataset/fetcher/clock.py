@@ -1,0 +1,54 @@
+"""Calls functions when their time has come, so that no thread sleeps for it."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+
+class Clock:
+    """One daemon thread, started with the first call that is asked for.
+
+    What it calls must be short and must not raise.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = itertools.count()
+        self._started = False
+        self._closed = False
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call `function` from the clock's thread in `seconds`; never, if the clock is closed before."""
+        due = time.monotonic() + seconds
+        with self._changed:
+            heapq.heappush(self._heap, (due, next(self._number), function))
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._run, name="fetcher clock", daemon=True).start()
+            elif self._heap[0][0] == due:
+                self._changed.notify()
+
+    def close(self) -> None:
+        """Call nothing any more."""
+        with self._changed:
+            self._closed = True
+            self._heap.clear()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while (function := self._next()) is not None:
+            function()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._changed:
+            while not self._closed:
+                wait = self._heap[0][0] - time.monotonic() if self._heap else None
+                if wait is not None and wait <= 0:
+                    return heapq.heappop(self._heap)[2]
+                self._changed.wait(wait)
+        return None

@@ -1,0 +1,167 @@
+"""Requests by libcurl, which keeps the whole deadline by itself and works without the GIL."""
+
+from __future__ import annotations
+
+import errno
+
+import pycurl
+
+from img2dataset.errors import DownloadError, Reason
+from img2dataset.fetcher.exchange import Answer, Body, ConnectError, EngineSettings, Header, Hop
+
+_BUFFER_BYTES = 256 * 1024
+# More of a host's addresses are not tried: the deadline would not be enough for them.
+_MOST_ADDRESSES = 4
+
+_HEADER_BYTES = 256 * 1024
+
+_REASONS = {
+    pycurl.E_OPERATION_TIMEDOUT: Reason.TIMED_OUT,
+    pycurl.E_COULDNT_RESOLVE_PROXY: Reason.PROXY_FAILED,
+    97: Reason.PROXY_FAILED,  # CURLE_PROXY, for which pycurl has no name
+    pycurl.E_URL_MALFORMAT: Reason.INVALID_URL,
+    pycurl.E_PEER_FAILED_VERIFICATION: Reason.TLS_CERTIFICATE,
+    pycurl.E_SSL_ISSUER_ERROR: Reason.TLS_CERTIFICATE,
+    pycurl.E_SSL_CONNECT_ERROR: Reason.TLS_FAILED,
+    pycurl.E_SSL_CIPHER: Reason.TLS_FAILED,
+    pycurl.E_RECV_ERROR: Reason.CONNECTION_RESET,
+    pycurl.E_SEND_ERROR: Reason.CONNECTION_RESET,
+    pycurl.E_GOT_NOTHING: Reason.CONNECTION_RESET,
+    pycurl.E_PARTIAL_FILE: Reason.BODY_CUT_SHORT,
+    pycurl.E_FILESIZE_EXCEEDED: Reason.BODY_TOO_LARGE,
+    pycurl.E_BAD_CONTENT_ENCODING: Reason.BODY_UNDECODABLE,
+}
+_CONNECT_HEADER_BYTES = 256 * 1024
+
+_REASONS = {
+    errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
+    errno.ECONNRESET: Reason.CONNECTION_RESET,
+    errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
+    errno.ENETUNREACH: Reason.HOST_UNREACHABLE,
+    errno.ETIMEDOUT: Reason.TIMED_OUT,
+}
+
+
+class CurlEngine:
+    """One easy handle, with its connections, TLS sessions and parsed CA bundle."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._lines: list[bytes] = []
+        self._body: Body | None = None
+        self._proxy = ""
+        self._resolve_entry: str | None = None
+        shared = [f"{name}: {value}" for name, value in settings.headers.items()]
+        private = [f"{name}: {value}" for name, value in settings.private_headers.items()]
+        self._headers = {False: shared, True: shared + private}
+        self._sends_private = True
+        self._curl = pycurl.Curl()
+        self._configure(settings)
+
+    def _configure(self, settings: EngineSettings) -> None:
+        curl = self._curl
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        # One request at a time gains nothing from HTTP/2, which costs more CPU.
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.PATH_AS_IS, 1)
+        curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
+        curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
+        curl.setopt(pycurl.MAXFILESIZE_LARGE, settings.max_download_bytes)
+        # Which proxy is used is the fetcher's decision: libcurl must not read the environment.
+        curl.setopt(pycurl.PROXY, "")
+        curl.setopt(pycurl.NOPROXY, "")
+        curl.setopt(pycurl.HTTPHEADER, self._headers[True])
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        if settings.ca_file:
+            curl.setopt(pycurl.CAINFO, settings.ca_file)
+        else:
+            curl.setopt(pycurl.SSL_VERIFYPEER, 0)
+            curl.setopt(pycurl.SSL_VERIFYHOST, 0)
+
+    def get(self, hop: Hop, body: Body) -> Answer:
+        """See `Engine.get`."""
+        self._lines.clear()
+        self._body = body
+        self._prepare(hop)
+        try:
+            self._curl.perform()
+        except pycurl.error as error:
+            self._unless_ended_by_body(error.args[0], hop, body)
+        return body.answer or self._answer()
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._curl.close()
+
+    def _prepare(self, hop: Hop) -> None:
+        curl = self._curl
+        curl.setopt(pycurl.URL, hop.url)
+        curl.setopt(pycurl.TIMEOUT_MS, max(1, int(hop.timeout * 1000)))
+        if hop.send_private_headers is not self._sends_private:
+            self._sends_private = hop.send_private_headers
+            curl.setopt(pycurl.HTTPHEADER, self._headers[self._sends_private])
+        if (hop.proxy or "") != self._proxy:
+            self._proxy = hop.proxy or ""
+            curl.setopt(pycurl.PROXY, self._proxy)
+        self._pin(hop.addresses[:_MOST_ADDRESSES], hop.port)
+
+    def _pin(self, addresses: tuple[str, ...], port: int) -> None:
+        """Make libcurl connect to these addresses, whatever it thinks the URL's host is: it never resolves a name.
+
+        Several addresses become one made-up name that only libcurl's own cache knows. It is made of the addresses, so
+        a kept connection is used again only for a host that was found, and checked, to have the same ones.
+        """
+        if not addresses:
+            self._curl.unsetopt(pycurl.CONNECT_TO)
+            self._set_resolve_entry(None, ())
+        elif len(addresses) == 1:
+            self._curl.setopt(pycurl.CONNECT_TO, [f"::{_bracketed(addresses[0])}:"])
+            self._set_resolve_entry(None, ())
+        else:
+            name = "_".join(("of", *addresses)).replace(".", "-").replace(":", "-")
+            self._curl.setopt(pycurl.CONNECT_TO, [f"::{name}:"])
+            self._set_resolve_entry(f"{name}:{port}", addresses)
+
+    def _set_resolve_entry(self, entry: str | None, addresses: tuple[str, ...]) -> None:
+        """Put an entry into libcurl's DNS cache, and take out the one before, for these never expire."""
+        if entry == self._resolve_entry:
+            return
+        changes = [f"-{self._resolve_entry}"] if self._resolve_entry else []
+        if entry:
+            changes.append(f"{entry}:{','.join(_bracketed(address) for address in addresses)}")
+        self._curl.setopt(pycurl.RESOLVE, changes)
+        self._resolve_entry = entry
+
+    def _write(self, chunk: bytes) -> int | None:
+        body = self._body
+        assert body is not None
+        if body.answer is None and not body.begin(self._answer()):
+            return -1
+        return None if body.write(chunk) else -1
+
+    def _answer(self) -> Answer:
+        start = max(index for index, line in enumerate(self._lines) if line.startswith(b"HTTP/"))
+        # Not from getinfo, which pycurl does not allow in a callback; libcurl has checked the form of this line.
+        return Answer(int(self._lines[start].split(None, 2)[1]), Header(self._lines[start + 1 :]))
+
+    def _unless_ended_by_body(self, code: int, hop: Hop, body: Body) -> None:
+        """Raise what the code means, if the transfer was not ended because the body is not wanted."""
+        if body.ended:
+            return
+        if code == pycurl.E_FILESIZE_EXCEEDED and not self._answer().is_success:
+            return
+        if code == pycurl.E_COULDNT_CONNECT:
+            error_number = int(self._curl.getinfo(pycurl.OS_ERRNO))
+            raise ConnectError(_CONNECT_REASONS.get(error_number, Reason.CONNECTION_FAILED))
+        if code == pycurl.E_OPERATION_TIMEDOUT and not self._curl.getinfo(pycurl.CONNECT_TIME):
+            raise ConnectError(Reason.TIMED_OUT)
+        if hop.proxy and int(self._curl.getinfo(pycurl.HTTP_CONNECTCODE)) >= 400:
+            raise DownloadError(Reason.PROXY_FAILED)
+        if code == pycurl.E_RECV_ERROR and sum(map(len, self._lines)) > _HEADER_BYTES:
+            raise DownloadError(Reason.PROTOCOL_ERROR)  # a header without end, which libcurl does not tell from a reset
+        raise DownloadError(_REASONS.get(code, Reason.PROTOCOL_ERROR))
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,209 @@
+"""What the fetcher and its engines hand each other for one request."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from img2dataset.errors import DownloadError, Reason
+from img2dataset.fetcher.budget import ByteBudget
+
+# An error page up to this size is read to its end, so that the connection can be used again.
+_DRAIN_BYTES = 64 * 1024
+_GROW_BYTES = 256 * 1024
+
+
+class ConnectError(DownloadError):
+    """No connection to the host, or to the proxy, could be made."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSettings:
+    """What holds for every request of a run. Sizes are in bytes.
+
+    `headers` go to every server, `private_headers` only to the servers that the url list names. `ca_file` is a PEM
+    bundle; None switches the check of certificates off. `tls_context` makes the bundle an SSLContext, the same for all.
+    """
+
+    max_download_bytes: int
+    headers: Mapping[str, str]
+    private_headers: Mapping[str, str]
+    ca_file: str | None
+    tls_context: Callable[[], ssl.SSLContext]
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One request to one server: no redirect is followed.
+
+    `addresses` are the literal addresses to connect to, best first; they are empty when `proxy`, a URL, is to be used.
+    `timeout` is in seconds, for all of it.
+    """
+
+    url: str
+    port: int
+    addresses: tuple[str, ...]
+    proxy: str | None
+    send_private_headers: bool
+    timeout: float
+
+
+class Header:
+    """The header of an answer. Names are matched in any case."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = lines
+
+    def all(self, name: str) -> list[str]:
+        """The values of every line with this name, in order."""
+        wanted = name.lower().encode("ascii") + b":"
+        size = len(wanted)
+        return [
+            line[size:].strip().decode("latin-1") for line in self._lines if line[:size].lower() == wanted
+        ]  # fmt: skip
+
+    def first(self, name: str) -> str | None:
+        """The value of the first line with this name."""
+        values = self.all(name)
+        return values[0] if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The beginning of a server's answer."""
+
+    status: int
+    header: Header
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the body is what was asked for."""
+        return 200 <= self.status < 300
+
+
+class Body:
+    """Takes the body of an answer, as much of it as is allowed, wanted and affordable.
+
+    The engine calls `begin` once and `write` for each piece, already decompressed; False means: end the transfer, and
+    `ended` is set. `problem` says why, as one of `Reason`. It is None for the body of an error page, which nobody
+    needs, for one that is complete enough (`cut_at_limit`), and when the budget was full: then `needs` is the room in
+    bytes with which the same fetch is to be done again.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_chunks",
+        "_cut_at_limit",
+        "_limit",
+        "_refuse",
+        "answer",
+        "ended",
+        "needs",
+        "problem",
+        "reserved",
+        "size",
+    )
+
+    def __init__(
+        self,
+        limit: int,
+        budget: ByteBudget,
+        reserved: int,
+        refuse: Callable[[Answer], str | None],
+        *,
+        cut_at_limit: bool = False,
+    ) -> None:
+        self.answer: Answer | None = None
+        self.ended = False
+        self.needs: int | None = None
+        self.problem: str | None = None
+        self.reserved = reserved
+        self.size = 0
+        self._budget = budget
+        self._chunks: list[bytes] = []
+        self._cut_at_limit = cut_at_limit
+        self._limit = limit
+        self._refuse = refuse
+
+    def begin(self, answer: Answer) -> bool:
+        """The header has come: decide whether the body is wanted."""
+        self.answer = answer
+        if not answer.is_success:
+            return True
+        self.problem = self._refuse(answer)
+        declared = _declared_size(answer.header)
+        if not self.problem and declared > self._limit and not self._cut_at_limit:
+            self.problem = Reason.BODY_TOO_LARGE
+        self.ended = self.problem is not None or not self._make_room(declared)
+        return not self.ended
+
+    def write(self, chunk: bytes) -> bool:
+        """A piece of the body has come."""
+        self.size += len(chunk)
+        self.ended = not self._keep(chunk)
+        return not self.ended
+
+    def _keep(self, chunk: bytes) -> bool:
+        if self.answer is not None and not self.answer.is_success:
+            return self.size <= _DRAIN_BYTES
+        if self.size > self._limit and not self._cut_at_limit:
+            self.problem = Reason.BODY_TOO_LARGE
+            return False
+        if self.size > self.reserved and not self._make_room(max(self.size, self.reserved + _GROW_BYTES)):
+            return False
+        self._chunks.append(chunk)
+        return self.size < self._limit or not self._cut_at_limit
+
+    def _make_room(self, wanted: int) -> bool:
+        wanted = min(wanted, self._limit)
+        if wanted <= self.reserved:
+            return True
+        if self._budget.grow(wanted - self.reserved):
+            self.reserved = wanted
+            return True
+        declared = _declared_size(self.answer.header) if self.answer else 0
+        self.needs = declared if declared >= self.size else self._limit
+        return False
+
+    def take(self) -> bytes:
+        """The whole body; the pieces are given up, and so is the room that it did not need."""
+        data = b"".join(self._chunks)
+        self._chunks = []
+        self._budget.learn(len(data))
+        self._budget.release(self.reserved - len(data))
+        self.reserved = len(data)
+        return data
+
+    def give_up(self) -> None:
+        """Free the pieces and all of their room."""
+        self._chunks = []
+        self._budget.release(self.reserved)
+        self.reserved = 0
+
+
+def _declared_size(header: Header) -> int:
+    """The size of the body in bytes as its header tells it; 0 when it does not, or when it will be decompressed."""
+    length = header.first("content-length")
+    if length is None or not length.isdecimal() or header.first("content-encoding"):
+        return 0
+    return int(length[:18])  # beyond that it is too large in any case, and int() refuses thousands of digits
+
+
+class Engine(Protocol):
+    """Sends requests for one thread; it keeps connections to use them again."""
+
+    def get(self, hop: Hop, body: Body) -> Answer:
+        """Fetch `hop.url`; the body is whole when this returns, or was ended by `body`.
+
+        Raises `DownloadError` when there is no whole answer; `body.problem` stands above that.
+        """
+
+    def close(self) -> None:
+        """Close the connections. Only the thread that fetches may call this."""
+
+
+EngineFactory = Callable[[EngineSettings], Engine]

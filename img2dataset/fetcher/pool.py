@@ -1,0 +1,153 @@
+"""The threads of a fetcher, and what they share."""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from types import TracebackType
+
+import certifi
+
+from img2dataset._version import __version__
+from img2dataset.errors import OptionsError
+from img2dataset.fetcher import FetchRequest, FetchResult
+from img2dataset.fetcher.budget import ByteBudget
+from img2dataset.fetcher.clock import Clock
+from img2dataset.fetcher.exchange import EngineFactory, EngineSettings
+from img2dataset.fetcher.guard import Guard
+from img2dataset.fetcher.proxies import Proxies
+from img2dataset.fetcher.resolver import Backend, Resolver
+from img2dataset.fetcher.robots import PRODUCT_TOKEN, RobotsTxt
+from img2dataset.fetcher.schedule import Schedule
+from img2dataset.fetcher.stream import Stream
+from img2dataset.fetcher.worker import Worker, Workshop
+from img2dataset.options import FetchOptions
+
+_CLOSE_SECONDS = 0.5
+
+
+class Pool:
+    """Starts threads as there is work for them, up to ``thread_count``; they live until it is closed."""
+
+    def __init__(self, options: FetchOptions, engine_factory: EngineFactory, backend: Backend) -> None:
+        self._options = options
+        self._engine_factory = engine_factory
+        self._settings = _engine_settings(options)
+        self._clock = Clock()
+        self._budget = ByteBudget(options.max_download_bytes)
+        self._schedule = Schedule(
+            self._budget,
+            self._clock,
+            max_connections_per_host=options.max_connections_per_host,
+            lookahead=2 * options.thread_count,
+            need_thread=self._start_thread,
+        )
+        self._workshop = self._make_workshop(backend)
+        self._threads: list[threading.Thread] = []
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+    def _make_workshop(self, backend: Backend) -> Workshop:
+        token = (self._options.user_agent_token or PRODUCT_TOKEN).lower()
+        return Workshop(
+            options=self._options,
+            schedule=self._schedule,
+            budget=self._budget,
+            resolver=Resolver(backend, self._clock, self._options.timeout),
+            guard=Guard(block_private_networks=self._options.block_private_networks),
+            proxies=Proxies(),
+            robots=RobotsTxt(),
+            robots_token=token,
+            our_tokens=frozenset({PRODUCT_TOKEN, token}),
+        )
+
+    def fetch(self, requests: Iterable[FetchRequest]) -> Iterator[FetchResult]:
+        """See `Fetcher.fetch`."""
+        largest = self._options.max_download_bytes
+        stream = Stream(requests, queue=self._schedule.add, freed=self._freed, largest_body=largest)
+        self._streams.add(stream)
+        threading.Thread(target=stream.feed, name="fetcher feeder", daemon=True).start()
+        return stream.results()
+
+    def close(self) -> None:
+        """See `Fetcher.close`."""
+        self._schedule.close()
+        self._clock.close()
+        self._workshop.resolver.close()
+        self._end_streams(RuntimeError("the fetcher was closed before all results had come"))
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        for thread in tuple(self._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _freed(self, count: int) -> None:
+        self._budget.release(count)
+        self._schedule.wake()
+
+    def _start_thread(self) -> None:
+        if len(self._threads) < self._options.thread_count:
+            # A daemon, so that a transfer that hangs does not keep the process from its exit.
+            thread = threading.Thread(target=self._work, name=f"fetcher {len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        with _Watched(self), closing(self._engine_factory(self._settings)) as engine:
+            Worker(self._workshop, engine).run()
+
+    def _end_streams(self, error: BaseException) -> None:
+        for stream in tuple(self._streams):
+            stream.fail(error)
+
+
+class _Watched:
+    """A mistake in a thread must not become a run that waits for ever: it is raised where the results are read."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> bool:
+        if error is not None:
+            self._pool._end_streams(error)
+        return True
+
+
+def _engine_settings(options: FetchOptions) -> EngineSettings:
+    ca_file = None if options.ignore_ssl_certificate else _ca_file()
+    return EngineSettings(
+        max_download_bytes=options.max_download_bytes,
+        headers={"User-Agent": user_agent(options)},
+        private_headers=options.headers,
+        ca_file=ca_file,
+        tls_context=functools.cache(functools.partial(_tls_context, ca_file)),
+    )
+
+
+def user_agent(options: FetchOptions) -> str:
+    """How we introduce ourselves to servers."""
+    if options.user_agent:
+        return options.user_agent
+    token = f"; {options.user_agent_token}" if options.user_agent_token else ""
+    return f"Mozilla/5.0 (compatible; {PRODUCT_TOKEN}/{__version__}{token})"
+
+
+def _ca_file() -> str:
+    path = os.environ.get("SSL_CERT_FILE") or certifi.where()
+    if not os.access(path, os.R_OK):
+        raise OptionsError(f"SSL_CERT_FILE is {path!r}; it must be a readable file of certificates in PEM form")
+    return path
+
+
+def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    if ca_file is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,250 @@
+"""Names to addresses, without a thread that waits for them."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from img2dataset.errors import Reason
+from img2dataset.fetcher.clock import Clock
+
+_CACHED_HOSTS = 50_000
+_SHORTEST_TTL, _LONGEST_TTL = 60.0, 3600.0
+# How long a refusal is believed, in seconds. A temporary failure is forgotten before its first retry comes.
+_NEGATIVE_TTL = {Reason.DNS_NOT_FOUND: 60.0, Reason.DNS_NO_ANSWER: 30.0, Reason.DNS_TEMPORARY: 0.4}
+# A lookup holds one of the places for a second at most: names that nobody answers for must not keep others waiting,
+# and a home router must not get a thousand questions at once.
+_PLACES = 64
+_PLACE_SECONDS = 1.0
+_MOST_AT_ONCE = 1024
+_SYSTEM_THREADS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The literal addresses of a host, best first, or the `Reason` why there are none. It took `seconds`."""
+
+    addresses: tuple[str, ...]
+    error: str | None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DnsReply:
+    """What a backend found; `ttl` in seconds is how long the addresses hold."""
+
+    addresses: tuple[str, ...] = ()
+    error: str | None = None
+    ttl: float = 0.0
+
+
+class Backend(Protocol):
+    """Asks for one name at a time, in the background."""
+
+    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+        """Look `host` up and call `done` once, soon and from any thread; it returns at once and does not raise."""
+
+    def close(self) -> None:
+        """Forget what is under way."""
+
+
+class Resolver:
+    """One lookup for a host at a time, for all of a process's threads; answers and refusals are cached.
+
+    `timeout` in seconds is the longest that a lookup may take.
+    """
+
+    def __init__(self, backend: Backend, clock: Clock, timeout: float) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, tuple[float, Resolution]] = OrderedDict()
+        self._waiting: dict[str, list[Callable[[Resolution], None]]] = {}
+        self._queue: deque[str] = deque()
+        self._places = 0
+        self._running = 0
+
+    def cached(self, host: str) -> Resolution | None:
+        """What is known of `host` without asking."""
+        with self._lock:
+            return self._cached(host)
+
+    def _cached(self, host: str) -> Resolution | None:
+        entry = self._cache.get(host)
+        if entry is None or entry[0] < time.monotonic():
+            return None
+        self._cache.move_to_end(host)
+        return entry[1]
+
+    def resolve(self, host: str, done: Callable[[Resolution], None]) -> None:
+        """Call `done` with the addresses of `host` or the reason why there are none, from any thread, within `timeout`.
+
+        The time before the lookup begins, when many are under way, is not counted.
+        """
+        with self._lock:
+            known = self._cached(host)
+            if known is None:
+                waiting = self._waiting.setdefault(host, [])
+                waiting.append(done)
+                if len(waiting) == 1:
+                    self._queue.append(host)
+        if known is None:
+            self._start_lookups()
+        else:
+            done(known)
+
+    def close(self) -> None:
+        """Ask nothing any more; who waits is not called."""
+        with self._lock:
+            self._queue.clear()
+            self._waiting.clear()
+        self._backend.close()
+
+    def _start_lookups(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue or self._places >= _PLACES or self._running >= _MOST_AT_ONCE:
+                    return
+                host = self._queue.popleft()
+                self._places += 1
+                self._running += 1
+            lookup = _Lookup(host)
+            self._clock.call_later(_PLACE_SECONDS, functools.partial(self._free_place, lookup))
+            self._clock.call_later(self._timeout, functools.partial(self._finish, lookup, _NO_REPLY))
+            self._backend.start(host, functools.partial(self._replied, lookup))
+
+    def _replied(self, lookup: _Lookup, reply: DnsReply) -> None:
+        # Backends call this while they hold locks of their own, so nothing may be asked from here.
+        self._clock.call_later(0, functools.partial(self._finish, lookup, reply))
+
+    def _free_place(self, lookup: _Lookup) -> None:
+        with self._lock:
+            self._leave_place(lookup)
+        self._start_lookups()
+
+    def _leave_place(self, lookup: _Lookup) -> None:
+        if lookup.has_place:
+            lookup.has_place = False
+            self._places -= 1
+
+    def _finish(self, lookup: _Lookup, reply: DnsReply) -> None:
+        resolution = Resolution(reply.addresses, reply.error, time.monotonic() - lookup.started)
+        with self._lock:
+            self._leave_place(lookup)
+            if lookup.finished and reply.error:
+                return  # it was given up before
+            self._remember(lookup.host, resolution, reply)
+            if lookup.finished:
+                return
+            lookup.finished = True
+            self._running -= 1
+            waiting = self._waiting.pop(lookup.host, [])
+        for done in waiting:
+            done(resolution)
+        self._start_lookups()
+
+    def _remember(self, host: str, resolution: Resolution, reply: DnsReply) -> None:
+        known_for = _NEGATIVE_TTL[reply.error] if reply.error else min(max(reply.ttl, _SHORTEST_TTL), _LONGEST_TTL)
+        self._cache[host] = (time.monotonic() + known_for, Resolution(resolution.addresses, resolution.error))
+        self._cache.move_to_end(host)
+        if len(self._cache) > _CACHED_HOSTS:
+            self._cache.popitem(last=False)
+
+
+class _Lookup:
+    __slots__ = ("finished", "has_place", "host", "started")
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.started = time.monotonic()
+        self.has_place = True
+        self.finished = False
+
+
+_NO_REPLY = DnsReply(error=Reason.DNS_NO_ANSWER)
+
+
+class CaresBackend:
+    """c-ares: asks the name servers of the system itself, with its hosts file and search domains.
+
+    `servers` (``host:port``) are asked instead of the system's.
+    """
+
+    def __init__(self, servers: Sequence[str] | None = None) -> None:
+        import pycares
+
+        self._channel = pycares.Channel(servers=servers)
+        errors = pycares.errno
+        self._not_found = {errors.ARES_ENOTFOUND, errors.ARES_ENODATA, errors.ARES_EBADNAME}
+        self._no_answer = {errors.ARES_ETIMEOUT}
+
+    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+        """See `Backend.start`."""
+
+        def called_back(result: Any, error: int | None) -> None:
+            done(self._reply(result, error))
+
+        self._channel.getaddrinfo(host, None, type=socket.SOCK_STREAM, callback=called_back)
+
+    def _reply(self, result: Any, error: int | None) -> DnsReply:
+        if error in self._not_found or (error is None and not result.nodes):
+            return DnsReply(error=Reason.DNS_NOT_FOUND)
+        if error is not None:
+            return DnsReply(error=Reason.DNS_NO_ANSWER if error in self._no_answer else Reason.DNS_TEMPORARY)
+        addresses = dict.fromkeys(node.addr[0].decode("ascii") for node in result.nodes)
+        return DnsReply(tuple(addresses), ttl=min(node.ttl for node in result.nodes))
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._channel.close()
+
+
+class SystemBackend:
+    """The C library's getaddrinfo in a few threads. A name that hangs holds one of them.
+
+    It cannot tell a server's failure from silence: both are temporary failures.
+    """
+
+    def __init__(self) -> None:
+        self._questions: SimpleQueue[tuple[str, Callable[[DnsReply], None]] | None] = SimpleQueue()
+        self._threads = 0
+
+    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+        """See `Backend.start`."""
+        self._questions.put((host, done))
+        if self._threads < _SYSTEM_THREADS:
+            self._threads += 1
+            threading.Thread(target=self._answer, name="fetcher getaddrinfo", daemon=True).start()
+
+    def _answer(self) -> None:
+        while (question := self._questions.get()) is not None:
+            host, done = question
+            done(_getaddrinfo(host))
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        for _ in range(self._threads):
+            self._questions.put(None)
+
+
+_NOT_FOUND = {socket.EAI_NONAME, socket.EAI_NODATA}
+
+
+def _getaddrinfo(host: str) -> DnsReply:
+    try:
+        # As bytes, for the codec that Python would apply to a str refuses names that DNS allows.
+        found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return DnsReply(error=Reason.DNS_NOT_FOUND if error.errno in _NOT_FOUND else Reason.DNS_TEMPORARY)
+    return DnsReply(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)), ttl=_SHORTEST_TTL)
+
+
+RESOLVERS: dict[str, Callable[[], Backend]] = {"c-ares": CaresBackend, "system": SystemBackend}

@@ -1,0 +1,128 @@
+"""What the owners of images have said about fetching and using them."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from protego import Protego
+
+from img2dataset.errors import Reason, http_status_reason
+from img2dataset.fetcher.job import Outcome
+
+PRODUCT_TOKEN = "img2dataset"
+
+ROBOTS_TXT_BYTES = 500 * 1024  # RFC 9309, 2.5: parsers must take at least 500 KiB
+_KNOWN_FOR_SECONDS = 24 * 3600.0  # RFC 9309, 2.4: not longer than a day
+_UNREACHABLE_FOR_SECONDS = 60.0
+_CACHED_BYTES = 16 * 1024 * 1024  # of text; parsed it is a few times as much
+_BYTES_AT_LEAST = 512  # what an entry costs, however short its text
+
+# Directives whose value has a colon in front, so that their name is no user agent's.
+_WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
+_SCOPE = re.compile(r"\s*([^:,\s]+)\s*:\s*")
+_MEANS_ALSO = {"none": "noindex"}  # none is short for noindex, nofollow
+
+
+def opted_out(values: Sequence[str], directives: Collection[str], our_tokens: Collection[str]) -> bool:
+    """Whether the ``X-Robots-Tag`` headers `values` say one of `directives` to everybody or to one of `our_tokens`.
+
+    A header is a comma list; ``name:`` in front of a directive says whom that one and those after it concern.
+    """
+    return any(
+        (scope is None or scope in our_tokens) and directive in directives
+        for value in values
+        for scope, directive in _directives(value.lower())
+    )
+
+
+def _directives(value: str) -> list[tuple[str | None, str]]:
+    scope = None
+    found = []
+    for part in value.split(","):
+        match = _SCOPE.match(part)
+        if match and match[1] not in _WITH_VALUE:
+            scope = None if match[1] == "*" else match[1]
+            part = part[match.end() :]
+        directive = part.strip()
+        found.append((scope, _MEANS_ALSO.get(directive, directive)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class RobotsRules:
+    """What an origin's robots.txt says; `parsed` is None when it allows everything, `error` is set when nothing."""
+
+    parsed: Protego | None = None
+    error: str | None = None
+
+    def refusal(self, url: str, token: str) -> str | None:
+        """Why `token` may not fetch `url`, one of `Reason`; None when it may."""
+        if self.error or self.parsed is None:
+            return self.error
+        return None if self.parsed.can_fetch(url, token) else Reason.DISALLOWED_BY_ROBOTS_TXT
+
+
+class RobotsTxt:
+    """The rules of each origin: read once, kept for a day, and bounded in memory. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, tuple[float, int, RobotsRules]] = OrderedDict()
+        self._bytes = 0
+        self._waiting: dict[str, list[Callable[[RobotsRules], None]]] = {}
+
+    def known(self, origin: str) -> RobotsRules | None:
+        """The rules of `origin`, if they have been read."""
+        with self._lock:
+            good_until, _, rules = self._known.get(origin, (0.0, 0, None))
+            return rules if time.monotonic() < good_until else None
+
+    def wait(self, origin: str, done: Callable[[RobotsRules], None]) -> bool:
+        """Call `done` when the rules of `origin` are there. True: nobody reads them yet, so the caller must."""
+        with self._lock:
+            waiting = self._waiting.setdefault(origin, [])
+            waiting.append(done)
+            return len(waiting) == 1
+
+    def learn(self, origin: str, outcome: Outcome) -> None:
+        """The robots.txt of `origin` has been fetched, or not."""
+        rules = _rules(outcome)
+        size = len(outcome.body or b"") + _BYTES_AT_LEAST
+        good_until = time.monotonic() + (_UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS)
+        with self._lock:
+            self._bytes += size - self._known.pop(origin, (0.0, 0, None))[1]
+            self._known[origin] = (good_until, size, rules)
+            while self._bytes > _CACHED_BYTES:
+                self._bytes -= self._known.popitem(last=False)[1][1]
+            waiting = self._waiting.pop(origin, [])
+        for done in waiting:
+            done(rules)
+
+
+def _rules(outcome: Outcome) -> RobotsRules:
+    """As RFC 9309, 2.3.1: an answer of 4xx, and too many redirects, allow everything; no answer and 5xx nothing."""
+    if outcome.body is not None:
+        return RobotsRules(parsed=Protego.parse(outcome.body.decode("utf-8", "replace")))
+    status = outcome.http_status or 0
+    if outcome.error == http_status_reason(status) and 400 <= status < 500:
+        return RobotsRules()
+    if outcome.error in (Reason.TOO_MANY_REDIRECTS, Reason.BODY_EMPTY):
+        return RobotsRules()
+    if outcome.error in _TELLS_MORE:
+        return RobotsRules(error=outcome.error)
+    return RobotsRules(error=Reason.ROBOTS_TXT_UNREACHABLE)
+
+
+# The image's own request would have failed in the same way.
+_TELLS_MORE = {
+    Reason.DNS_NOT_FOUND,
+    Reason.DNS_NO_ANSWER,
+    Reason.DNS_TEMPORARY,
+    Reason.BLOCKED_ADDRESS,
+    Reason.HOST_FAILING,
+}

@@ -1,0 +1,110 @@
+"""The way from one iterable of requests to one iterator of results."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from queue import Empty, SimpleQueue
+from types import TracebackType
+
+from img2dataset.errors import DownloadError
+from img2dataset.fetcher import FetchRequest, FetchResult, urls
+from img2dataset.fetcher.job import Job, Outcome
+
+
+class Stream:
+    """Counts what went in and what came out, so that it knows its end.
+
+    `queue` takes a job for each request that is a URL, `freed` is told how many bytes the consumer is done with.
+    """
+
+    def __init__(
+        self,
+        requests: Iterable[FetchRequest],
+        *,
+        queue: Callable[[Job], None],
+        freed: Callable[[int], None],
+        largest_body: int,
+    ) -> None:
+        self._requests = requests
+        self._queue = queue
+        self._freed = freed
+        self._largest_body = largest_body
+        self._outbox: SimpleQueue[FetchResult | None] = SimpleQueue()  # None is the end
+        self._lock = threading.Lock()
+        self._outstanding = 1  # the feeder itself, so that the end is not seen before its end
+        self._error: BaseException | None = None
+        self._abandoned = False
+
+    def feed(self) -> None:
+        """Read all requests and queue them: the work of a thread."""
+        with self:
+            for request in self._requests:
+                if self._abandoned:
+                    break
+                self._accept(request)
+        self._one_less()
+
+    def results(self) -> Iterator[FetchResult]:
+        """Every result, as it comes. An exception of the requests, or of a thread, is raised after the last."""
+        try:
+            while (result := self._outbox.get()) is not None:
+                yield result
+                if result.body is not None:
+                    self._freed(len(result.body))
+        finally:
+            self._abandon()
+        if self._error is not None:
+            raise self._error
+
+    def fail(self, error: BaseException) -> None:
+        """End now, by raising `error`: a thread has broken, what is outstanding will not come."""
+        self._error = error
+        self._outbox.put(None)
+
+    def __enter__(self) -> None:
+        """What is raised inside, by the caller's iterable, is raised again where the results are read."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> bool:
+        self._error = self._error or error
+        return True
+
+    def _accept(self, request: FetchRequest) -> None:
+        with self._lock:
+            self._outstanding += 1
+        finish = functools.partial(self._finish, request.id)
+        try:
+            target = urls.parse(request.url)
+        except DownloadError as error:
+            finish(Outcome(None, str(error)))
+        else:
+            self._queue(Job(target, self._largest_body, finish, self._is_wanted))
+
+    def _finish(self, request_id: object, outcome: Outcome) -> None:
+        self._outbox.put(FetchResult(request_id, *outcome))
+        self._one_less()
+        if self._abandoned:
+            self._free_the_rest()
+
+    def _one_less(self) -> None:
+        with self._lock:
+            self._outstanding -= 1
+            if self._outstanding == 0:
+                self._outbox.put(None)
+
+    def _is_wanted(self) -> bool:
+        return not self._abandoned
+
+    def _abandon(self) -> None:
+        self._abandoned = True
+        self._free_the_rest()
+
+    def _free_the_rest(self) -> None:
+        """Give back the memory of results that nobody will ask for."""
+        with contextlib.suppress(Empty):
+            while True:
+                result = self._outbox.get_nowait()
+                if result is not None and result.body is not None:
+                    self._freed(len(result.body))
