@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -143,7 +144,77 @@ class FetchOptions:
     def __post_init__(self) -> None:
         require_whole("thread_count", self.thread_count, 1)
         require_number("timeout", self.timeout, 0)
+        if math.isinf(self.timeout):
+            raise OptionsError(
+                "timeout is infinite; it must end some day, or a silent server would never let the run end"
+            )
         require_whole("retries", self.retries, 0)
+        require_whole("max_download_bytes", self.max_download_bytes, 1)
+        if self.max_connections_per_host is not None:
+            require_whole("max_connections_per_host", self.max_connections_per_host, 1)
+        for flag in ("ignore_ssl_certificate", "block_private_networks", "respect_robots_txt"):
+            require_bool(flag, getattr(self, flag))
+        for text in ("user_agent", "user_agent_token"):
+            require_optional_text(text, getattr(self, text))
+            _require_header_text(text, getattr(self, text) or "")
+        if self.user_agent_token and not _HEADER_NAME.fullmatch(self.user_agent_token):
+            raise OptionsError(
+                f"user_agent_token is {self.user_agent_token!r}; it must be one word, such as examplebot"
+            )
+        object.__setattr__(self, "headers", _checked_headers(self.headers))
+        object.__setattr__(self, "disallowed_header_directives", _directives(self.disallowed_header_directives))
+        if self.block_private_networks:
+            _require_no_proxy()
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# What these say is decided by the fetcher, for each request.
+_OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "user-agent"}
+
+
+def _require_header_text(option: str, value: str) -> None:
+    if not all(" " <= character <= "\xff" and character != "\x7f" for character in value):
+        raise OptionsError(
+            f"{option} is {value!r}; it goes into a header, so it must be Latin-1 without control characters"
+        )
+
+
+def _checked_headers(headers: object) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise OptionsError(f"headers is {headers!r}; it must map names to values, such as {{'Accept': 'image/*'}}")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise OptionsError(f"headers has the name {name!r}; a name is made of letters, digits and dashes")
+        if not isinstance(value, str):
+            raise OptionsError(f"headers has {value!r} for {name}; a value must be a text")
+        if name.lower() in _OWN_HEADERS:
+            hint = "; user_agent sets it" if name.lower() == "user-agent" else ""
+            raise OptionsError(f"headers has {name}, which img2dataset decides for each request{hint}")
+        _require_header_text(f"headers[{name!r}]", value)
+    return dict(headers)
+
+
+def _directives(directives: object) -> tuple[str, ...]:
+    right = isinstance(directives, (list, tuple, set, frozenset)) and all(
+        isinstance(directive, str) and directive.strip() for directive in directives
+    )
+    if not right:
+        raise OptionsError(
+            f"disallowed_header_directives is {directives!r}; it must be a list such as {list(ROBOTS_DIRECTIVES)}, "
+            "or [] to fetch whatever X-Robots-Tag says"
+        )
+    return tuple(directive.strip().lower() for directive in directives)  # type: ignore[attr-defined]
+
+
+def _require_no_proxy() -> None:
+    from urllib.request import getproxies  # takes 20 ms
+
+    found = [scheme for scheme in ("http", "https", "all") if scheme in getproxies()]
+    if found:
+        raise OptionsError(
+            f"block_private_networks is true and the environment sets {found[0]}_proxy; behind a proxy the proxy "
+            "resolves names, so what they lead to cannot be checked: unset it, or let the proxy do the blocking"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
