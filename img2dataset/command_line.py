@@ -20,7 +20,20 @@ def help_text(function: Callable[..., Any], name: str = "img2dataset") -> str:
     from fire import helptext, trace
 
     page = str(helptext.HelpText(function, trace.FireTrace(function, name=name)))
-    return re.sub(r"Type: (?:Optional\[)?'(.+?)(?: \| None)?'\]?", r"Type: \1", page)
+    parameters = inspect.signature(function).parameters
+
+    def flag(match: re.Match[str]) -> str:  # fire's own names short forms that several share, and cuts types off
+        parameter = parameters[match["name"]]
+        short = match["short"] if _in_full(match["letter"] or "", parameters) in parameters else ""
+        kind = str(parameter.annotation).removesuffix(" | None")
+        return f"{short}{match['flag']}        Type: {kind}\n        Default: {_as_word(parameter.default)}\n"
+
+    return re.sub(_FLAG, flag, page).replace("Type: 'str'", "Type: str")
+
+
+def _as_word(value: Any) -> str:
+    """A default as it would stand on the command line."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def call(function: Callable[..., Any], argv: list[str]) -> Any:
@@ -53,10 +66,9 @@ def typed_arguments(
     given = dict(zip(in_order, positional, strict=False))
     for name in given.keys() & named.keys():
         raise OptionsError(f"{name} is given twice, as {given[name]!r} and as --{name}={named[name]}")
-    if "url_list" not in given | named:
-        raise OptionsError(
-            "url_list is missing; write --url_list=FILE, the list of image URLs; --help shows all options"
-        )
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in given | named:
+            raise OptionsError(f"{name} is missing; write --{name}=...; --help shows all options")
     return {name: _read(name, word, kinds[name]) for name, word in (given | named).items()}
 
 
@@ -116,6 +128,7 @@ def _mapping(word: str) -> dict[str, str]:
     return {str(key): str(item) for key, item in value.items()}
 
 
+_FLAG = r"(?P<short>-(?P<letter>\w), )?(?P<flag>--(?P<name>\w+)=.*\n)        Type: .*\n        Default: .*\n"
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _READERS: dict[Any, Callable[[str], Any]] = {
     str: str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from img2dataset import __version__
-from img2dataset.command_line import typed_arguments
+from img2dataset import __version__, download
+from img2dataset.command_line import help_text, typed_arguments
 from img2dataset.errors import OptionsError
 
 
@@ -86,6 +88,20 @@ def test_help_shows_every_option() -> None:
     assert result.returncode == 0
     for option in ("URL_LIST", "--thread_count", "--number_sample_per_shard", "--save_metadata"):
         assert option in result.stdout
+
+
+def test_help_shows_types_and_defaults_as_a_command_line_writes_them() -> None:
+    page = help_text(example)
+    for shown in ("Type: Mapping[str, str]", "Type: Sequence[str]", "Default: images", "Default: None"):
+        assert f"        {shown}\n" in page
+    assert "Type: '" not in page
+
+
+def test_help_shows_a_short_form_only_where_one_option_has_it() -> None:
+    shown = re.findall(r"^    -(\w), --(\w+)=", help_text(download), re.MULTILINE)
+    assert shown
+    for letter, name in shown:
+        assert [option for option in inspect.signature(download).parameters if option[0] == letter] == [name]
 
 
 def test_version() -> None:
