@@ -101,7 +101,8 @@ def head(path: Path) -> str:
     """The first rows of a parquet file as text."""
     import pandas as pd
 
-    text: str = pd.read_parquet(path, columns=COLUMNS).head(8).to_string(index=False, na_rep="-")
+    table = pd.read_parquet(path, columns=COLUMNS, dtype_backend="numpy_nullable")  # sizes stay whole beside nulls
+    text: str = table.head(8).astype(object).fillna("-").to_string(index=False)
     return text
 
 
