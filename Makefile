@@ -1,6 +1,8 @@
 # make demo    a dataset from a loopback server, in demo_output/
 # make test    every test
 # make lint    ruff and mypy
+# make bench   img2dataset beside its peer, with a verdict for every target: about an hour on 2 cores
+# make bench-quick    the same, cut down to what shows gross regressions in three minutes
 # make clean   removes what the above have made
 #
 # All it takes is Python 3.10 or later; `make PYTHON=python3.12 test` chooses one.
@@ -12,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 TEST_INSTALLED := $(VENV)/.test-installed
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench bench-quick clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -25,8 +27,14 @@ lint: $(TEST_INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 
+bench: $(TEST_INSTALLED)
+	$(BIN)/python benchmarks/compare.py $(BENCH_ARGS)
+
+bench-quick: $(TEST_INSTALLED)
+	$(BIN)/python benchmarks/compare.py --quick
+
 clean:
-	rm -rf $(VENV) demo_output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) benchmarks/.cache demo_output build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find img2dataset tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: a virtual environment is filled again only when what it is filled with has changed.
