@@ -28,7 +28,7 @@ def help_text(function: Callable[..., Any], name: str = "img2dataset") -> str:
         kind = str(parameter.annotation).removesuffix(" | None")
         return f"{short}{match['flag']}        Type: {kind}\n        Default: {_as_word(parameter.default)}\n"
 
-    return re.sub(_FLAG, flag, page).replace("Type: 'str'", "Type: str")
+    return re.sub(_FLAG, flag, page).replace("Type: 'str'", "Type: str").replace(f"'{name}'", name)
 
 
 def _as_word(value: Any) -> str:

@@ -58,7 +58,7 @@ def stats(folder: Path) -> Counter[str]:
 def checked_metadata(folder: Path, rows: Sequence[str | None]) -> pd.DataFrame:
     """The metadata, after it is known that every input row was counted once and is exactly one row, in order."""
     table = metadata(folder)
-    assert table["url"].tolist() == list(rows)
+    assert table["url"].astype(object).where(table["url"].notna(), None).tolist() == list(rows)
     assert table["key"].is_unique
     assert table["key"].is_monotonic_increasing
     statuses = Counter(table["status"])

@@ -28,6 +28,7 @@ from img2dataset.errors import OptionsError, Reason
 from img2dataset.stats import SUCCESS
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves tars open
 def test_a_thousand_images_of_every_kind_add_up(server: MockServer, tmp_path: Path) -> None:
     rows = mixed_rows(server, 1000)
     out = tmp_path / "out"
@@ -74,7 +75,12 @@ def test_files_with_captions_of_every_kind(server: MockServer, tmp_path: Path, h
         key = f"00000{row:04d}"
         assert (tmp_path / f"out/00000/{key}.txt").read_text(encoding="utf-8") == (caption or "")
         record = json.loads((tmp_path / f"out/00000/{key}.json").read_text(encoding="utf-8"))
-        assert (record["caption"], record["key"], record["width"], record["score"]) == (caption, key, 256, (row + 1) / 10)
+        assert (record["caption"], record["key"], record["width"], record["score"]) == (
+            caption,
+            key,
+            256,
+            (row + 1) / 10,
+        )
         assert list(record) == list(written.columns)
 
 
@@ -87,7 +93,16 @@ def test_equal_urls_are_fetched_once_and_every_row_has_its_image(server: MockSer
 
 
 def test_rows_that_are_no_urls_are_failed_rows(server: MockServer, tmp_path: Path) -> None:
-    rows = ["no url", "ftp://127.0.0.1/a.jpg", "http://", "javascript:alert(1)", "http://[::bad", photo(server, 0), None, ""]
+    rows = [
+        "no url",
+        "ftp://127.0.0.1/a.jpg",
+        "http://",
+        "javascript:alert(1)",
+        "http://[::bad",
+        photo(server, 0),
+        None,
+        "",
+    ]
     pq.write_table(pa.table({"url": rows}), tmp_path / "list.parquet")
     download(str(tmp_path / "list.parquet"), output_folder=str(tmp_path / "out"), thread_count=4)
     table = checked_metadata(tmp_path / "out", rows)
@@ -217,7 +232,9 @@ def test_another_list_continues_and_the_same_resumes(server: MockServer, tmp_pat
     out = tmp_path / "out"
     first, second = ([photo(server, n) for n in numbers] for numbers in (range(5), range(5, 8)))
     for rows in (first, second, first, second):
-        code, said = run(write_list(tmp_path / "list.txt", rows), f"--output_folder={out}", "--number_sample_per_shard=3")
+        code, said = run(
+            write_list(tmp_path / "list.txt", rows), f"--output_folder={out}", "--number_sample_per_shard=3"
+        )
         assert code == 0, said
     checked_metadata(out, first + second)
     assert len(server.requests) == 8
@@ -231,7 +248,12 @@ def test_rows_that_failed_for_a_passing_reason_are_tried_again_under_their_keys(
     rows = [photo(server, n) for n in range(6)]
     rows[1], rows[3] = server.url("/flaky"), server.url("/status/404")
     for output_format in ("files", "webdataset", "parquet"):
-        words = {"output_folder": str(out / output_format), "output_format": output_format, "thread_count": 4, "retries": 0}
+        words = {
+            "output_folder": str(out / output_format),
+            "output_format": output_format,
+            "thread_count": 4,
+            "retries": 0,
+        }
         rows[1] = server.url("/status/503")
         url_list = write_list(tmp_path / "list.txt", rows)
         download(url_list, **words)  # type: ignore[arg-type]

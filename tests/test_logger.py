@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
+import struct
+import termios
 import threading
 from pathlib import Path
 
@@ -87,6 +90,7 @@ def test_the_summary_says_which_resource_was_the_limit(seconds: dict[str, float]
 def test_a_terminal_gets_a_bar(server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     shown: list[bytes] = []
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     reader = threading.Thread(target=read_all, args=(ours, shown))
     reader.start()
     with open(theirs, "w", encoding="utf-8") as terminal:
