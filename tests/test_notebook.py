@@ -45,7 +45,7 @@ def output_of(notebook: nbformat.NotebookNode, beginning: str) -> str:
         if cell.cell_type == "code" and any(line.startswith(beginning) for line in cell.source.splitlines())
     ]
     texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
-    return "\n".join(texts)
+    return "".join(texts)
 
 
 def test_the_function_saves_two_of_three_photos(executed: nbformat.NotebookNode) -> None:

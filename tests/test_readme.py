@@ -28,10 +28,10 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
-def commands() -> list[list[str]]:
-    """The words of every img2dataset command in the README's shell blocks."""
+def commands(beginning: str) -> list[list[str]]:
+    """The words after "img2dataset" of every command in the README's shell blocks that begins so."""
     lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    return [shlex.split(line)[1:] for line in lines if line.startswith("img2dataset ")]
+    return [shlex.split(line)[1:] for line in lines if line.startswith(f"img2dataset {beginning}")]
 
 
 def table_of_options() -> dict[str, str]:
@@ -54,7 +54,7 @@ def test_the_default_in_the_tables_is_the_default(name: str) -> None:
         assert value == (list(default) if isinstance(default, tuple) else default)
 
 
-@pytest.mark.parametrize("argv", commands(), ids=" ".join)
+@pytest.mark.parametrize("argv", commands("--"), ids=" ".join)
 def test_every_command_is_accepted_up_to_its_list(argv: list[str], tmp_path: Path) -> None:
     words = dict(word.removeprefix("--").split("=", 1) for word in argv)
     arguments = typed_arguments(download, [], words | {"url_list": str(tmp_path / "no-such-list")})
@@ -102,7 +102,7 @@ def played(session_server: MockServer, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("readme")
     (folder / "urls.txt").write_text("".join(f"{url}\n" for url in urls))
     (folder / "captions.csv").write_text("url,caption\n" + "".join(f'{url},"one, two"\n' for url in urls))
-    for argv in commands():
+    for argv in commands("--"):
         if {"--url_list=urls.txt", "--url_list=captions.csv"} & set(argv):
             subprocess.run([sys.executable, "-m", "img2dataset", *argv], cwd=folder, check=True, timeout=60)
     return folder
@@ -111,6 +111,11 @@ def played(session_server: MockServer, tmp_path_factory: pytest.TempPathFactory)
 def test_its_commands_make_what_it_says(played: Path) -> None:
     assert {"00000", "00000.parquet", "00000_stats.json"} <= set(os.listdir(played / "my_images"))
     assert {"00000.tar", "00000.parquet", "00000_stats.json"} <= set(os.listdir(played / "my_dataset"))
+
+
+@pytest.mark.parametrize("argv", commands("verify"), ids=" ".join)
+def test_its_other_commands_run_on_what_was_made(argv: list[str], played: Path) -> None:
+    subprocess.run([sys.executable, "-m", "img2dataset", *argv], cwd=played, check=True, timeout=60)
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n", 1)[0])
