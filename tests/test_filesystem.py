@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import subprocess
+import sys
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from img2dataset.errors import OptionsError
-from img2dataset.filesystem import Folder, open_folder
+from img2dataset.filesystem import Folder, open_folder, remote
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -71,7 +76,7 @@ def test_a_commit_that_was_cut_half_way_is_finished_by_recover(tmp_path: Path) -
     for temporary, _ in staged[1:]:
         (tmp_path / temporary).write_bytes(b"new")
     (tmp_path / "00000.tar").write_bytes(b"new")  # the first exchange was done when the power went
-    (tmp_path / f".00000_stats.json.{hexadecimal}.commit").write_text(json.dumps(staged))
+    (tmp_path / ".00000_stats.json.img2dataset-commit").write_text(json.dumps(staged))
     folder.recover()
     assert {name: folder.read(name) for name in folder.names()} == dict.fromkeys((name for _, name in staged), b"new")
     assert sorted(os.listdir(tmp_path)) == folder.names()
@@ -89,9 +94,171 @@ def test_recover_removes_what_a_killed_run_left_and_nothing_else(tmp_path: Path)
 def test_an_object_stores_cut_commit_is_taken_back(s3_bucket: str) -> None:
     folder = open_folder(s3_bucket + "/out")
     folder.write("00000.tar", b"only the tar was committed")
-    folder.write(f".00000_stats.json.{uuid.uuid4().hex}.commit", b'["00000.tar", "00000_stats.json"]')
+    folder.write(".00000_stats.json.img2dataset-commit", b'[[null, "00000.tar"], [null, "00000_stats.json"]]')
     folder.recover()
     assert folder.names() == []
+
+
+class Cut(BaseException):
+    """The power is gone, the process is killed: whatever it was about to do."""
+
+
+class Cutter:
+    """Lets the first `steps` calls through, of those that change what is on disk."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def guard(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*arguments: Any, **options: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise Cut
+            return function(*arguments, **options)
+
+        return guarded
+
+
+LOCAL_STEPS = ("replace", "rename", "remove", "unlink", "rmdir", "mkdir", "fsync", "link")
+STORE_STEPS = ("pipe", "pipe_file", "copy", "rm", "open")
+
+
+def write_version(folder: Folder, version: bytes) -> None:
+    """A shard in which every file tells its version, and one image is the version's own."""
+    with folder.transaction() as transaction:
+        transaction.open_folder("00000")
+        for name in (f"{version.decode()}.jpg", "both.jpg"):
+            transaction.write_into("00000", name, version)
+        transaction.open("00000.parquet").write(version)
+        transaction.open("00000_stats.json").write(version)
+        transaction.commit()
+
+
+def content(folder: Folder) -> dict[str, bytes]:
+    """Every file of a folder that has one folder in it, by its path."""
+    paths = [f"00000/{name}" for name in folder.inside("00000").names()]
+    return {path: folder.read(path) for path in paths + [name for name in folder.names() if name != "00000"]}
+
+
+def whole(version: bytes) -> dict[str, bytes]:
+    paths = (f"00000/{version.decode()}.jpg", "00000/both.jpg", "00000.parquet", "00000_stats.json")
+    return dict.fromkeys(paths, version)
+
+
+def cut(path: str, steps: int, action: Callable[[], object], *, stays_dead: bool) -> bool:
+    """Do an action that is cut after so many steps; `stays_dead` lets it clean up nothing. Whether it was cut."""
+    cutter = Cutter(steps)
+    with pytest.MonkeyPatch.context() as patch:
+        if "://" in path:
+            from s3fs.core import S3File
+
+            call = remote._Store.__getattr__
+            guarded = lambda store, name: cutter.guard(call(store, name)) if name in STORE_STEPS else call(store, name)  # noqa: E731
+            patch.setattr(remote._Store, "__getattr__", guarded)
+            patch.setattr(S3File, "commit", cutter.guard(S3File.commit))
+        else:
+            for name in LOCAL_STEPS:
+                patch.setattr(os, name, cutter.guard(getattr(os, name)))
+        try:
+            action()
+        except Cut:
+            if not stays_dead:
+                cutter.left = 1_000_000
+            return True
+    return False
+
+
+def each_cut(path: str, action: Callable[[], object], stays_dead: bool) -> Iterator[int]:
+    """Every number of steps after which the action can be cut; it is, before the number is told."""
+    for steps in itertools.count():
+        if not cut(path, steps, action, stays_dead=stays_dead):
+            assert steps > 3
+            return
+        yield steps
+
+
+@pytest.mark.parametrize("stays_dead", [True, False])
+def test_a_new_shard_is_whole_or_not_there_wherever_its_commit_is_cut(folder: Folder, stays_dead: bool) -> None:
+    seen = set()
+    for steps in each_cut(folder.path, lambda: write_version(folder, b"new"), stays_dead):
+        folder.recover()
+        found = content(folder)
+        assert found in ({}, whole(b"new")), steps
+        assert everything(folder) == folder.names()
+        seen.add(len(found))
+        if found:
+            folder.remove_together(sorted(folder.names()))
+    assert content(folder) == whole(b"new")
+    assert 0 in seen
+
+
+@pytest.mark.parametrize("stays_dead", [True, False])
+def test_a_replaced_shard_is_the_old_or_the_new_one_wherever_its_commit_is_cut(
+    folder: Folder, stays_dead: bool
+) -> None:
+    write_version(folder, b"old")
+    versions = [b"old", b"new"]
+    seen = set()
+    for steps in each_cut(folder.path, lambda: write_version(folder, versions[1]), stays_dead):
+        folder.recover()
+        found = content(folder)
+        assert found in (whole(b"old"), whole(b"new")), steps
+        assert everything(folder) == folder.names()
+        seen.add(found["00000_stats.json"])
+        if found == whole(versions[1]):
+            versions.reverse()
+    assert content(folder) == whole(versions[1])
+    assert seen == {b"old", b"new"}
+
+
+def test_removing_a_shard_is_finished_wherever_it_is_cut(folder: Folder) -> None:
+    names = ["00000_stats.json", "00000.parquet", "00000"]
+    write_version(folder, b"old")
+    for steps in each_cut(folder.path, lambda: folder.remove_together(names), stays_dead=True):
+        folder.recover()
+        found = content(folder)
+        assert found in ({}, whole(b"old")), steps
+        if not found:
+            write_version(folder, b"old")
+    assert content(folder) == {}
+
+
+def test_a_commit_that_fails_after_its_record_does_not_mix_with_the_next_try(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    write_version(folder, b"old")
+    for steps in itertools.count():
+        if not cut(str(tmp_path), steps, lambda: write_version(folder, b"new"), stays_dead=False):
+            break
+        write_version(folder, b"third")
+        folder.recover()
+        assert content(folder) == whole(b"third"), steps
+
+
+def everything(folder: Folder) -> list[str]:
+    """What is in a folder, hidden files too."""
+    if "://" not in folder.path:
+        return sorted(os.listdir(folder.path))
+    import fsspec
+
+    filesystem, root = fsspec.core.url_to_fs(folder.path)
+    filesystem.invalidate_cache()
+    return (
+        sorted(path.rpartition("/")[2] for path in filesystem.ls(root, detail=False)) if filesystem.exists(root) else []
+    )
+
+
+def test_an_image_that_does_not_fit_is_an_error_and_no_shorter_image(tmp_path: Path) -> None:
+    code = f"""
+import resource
+from img2dataset.filesystem import open_folder
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+with open_folder({str(tmp_path)!r}).transaction() as transaction:
+    transaction.open_folder("00000")
+    transaction.write_into("00000", "a.jpg", b"x" * 1001)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "File too large" in done.stderr
+    assert os.listdir(tmp_path) == []
 
 
 def test_of_two_that_write_a_new_file_one_succeeds(folder: Folder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class Folder(ABC):
     @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file, or a folder with all that is in it."""
+
+    @abstractmethod
+    def remove_together(self, names: Sequence[str]) -> None:
+        """Remove several, in order; when this is cut, `recover` removes the rest."""
 
     @abstractmethod
     def transaction(self) -> Transaction:

@@ -7,11 +7,14 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO
+from typing import IO, TypeAlias
 
 from img2dataset.filesystem.base import Folder, Transaction
 from img2dataset.filesystem.names import LOCK_NAME, commit_record_name, is_commit_record, is_hidden, temporary_name
+
+Steps: TypeAlias = Sequence[tuple[str | None, str]]  # temporary name → name, in order; None: the name goes away
 
 
 class LocalFolder(Folder):
@@ -26,9 +29,9 @@ class LocalFolder(Folder):
 
     def make(self) -> None:
         os.makedirs(self.path, exist_ok=True)
-        probe = self.join(temporary_name("probe"))
-        with open(probe, "wb"):
-            os.remove(probe)
+        probe = temporary_name("probe")
+        self.write(probe, b"a disk that is full takes an empty file")
+        self.remove(probe)
 
     def names(self) -> list[str]:
         with suppress(FileNotFoundError):
@@ -45,46 +48,88 @@ class LocalFolder(Folder):
         else:
             os.remove(path)
 
+    def remove_together(self, names: Sequence[str]) -> None:
+        with suppress(OSError):  # a full disk takes no record, and it is removing that makes room
+            self.record([(None, name) for name in names])
+        self.take(commit_record_name(names[-1]), [(None, name) for name in names])
+
     def write(self, name: str, data: bytes) -> None:
-        temporary = self.join(temporary_name(name))
-        with open(temporary, "wb") as file:
-            file.write(data)
-        os.replace(temporary, self.join(name))
+        os.replace(self._written(name, data), self.join(name))
 
     def write_new(self, name: str, data: bytes) -> bool:
+        temporary = self._written(name, data)
         try:
-            with open(self.join(name), "xb") as file:
-                file.write(data)
+            os.link(temporary, self.join(name))  # unlike opening it anew, no reader sees it without its content
         except FileExistsError:
             return False
+        finally:
+            os.remove(temporary)
         return True
+
+    def _written(self, name: str, data: bytes) -> str:
+        """The path of a temporary file with that content."""
+        temporary = self.join(temporary_name(name))
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+        except BaseException:
+            with suppress(OSError):
+                os.remove(temporary)
+            raise
+        return temporary
 
     def transaction(self) -> Transaction:
         return _LocalTransaction(self)
 
     def recover(self) -> None:
-        hidden = [name for name in os.listdir(self.path) if is_hidden(name) and name != LOCK_NAME]
-        for record in filter(is_commit_record, hidden):
-            with open(self.join(record), encoding="utf-8") as file:
-                self.exchange(json.load(file), record)
-        for name in hidden:
-            with suppress(FileNotFoundError):
-                self.remove(name)
+        for record in filter(is_commit_record, os.listdir(self.path)):
+            self.finish(record)
+        for name in os.listdir(self.path):
+            if is_hidden(name) and name != LOCK_NAME:
+                with suppress(FileNotFoundError):
+                    self.remove(name)
 
-    def exchange(self, staged: list[tuple[str, str]], record: str) -> None:
-        """Give every staged file its name, in order; those that have it already were given it before a crash."""
-        for temporary, name in staged:
-            if not os.path.lexists(self.join(temporary)):
-                continue
-            if os.path.isdir(self.join(name)):
-                retired = temporary_name(name)
-                os.rename(self.join(name), self.join(retired))
-                os.rename(self.join(temporary), self.join(name))
-                self.remove(retired)
-            else:
-                os.replace(self.join(temporary), self.join(name))
+    def record(self, steps: Steps) -> str:
+        """Write down what is about to happen, so that it is finished if it is cut. Returns the record's name."""
+        record = commit_record_name(steps[-1][1])
+        self.finish(record)  # that of an earlier version, when a disk error cut its commit
+        temporary = self._written(record, json.dumps(steps).encode())
+        _sync(temporary)
+        os.replace(temporary, self.join(record))
         _sync(self.path)
-        os.remove(self.join(record))
+        return record
+
+    def has_record(self, name: str) -> bool:
+        """Whether a commit that ends with `name` is under way, or was cut."""
+        return os.path.lexists(self.join(commit_record_name(name)))
+
+    def finish(self, record: str) -> None:
+        """Do what a record tells and has not been done, if there is this record."""
+        with suppress(FileNotFoundError):
+            with self.open(record) as file:
+                steps = json.load(file)
+            self.take(record, steps)
+
+    def take(self, record: str, steps: Steps) -> None:
+        """Take every step that was not taken before a crash, then remove the record."""
+        for temporary, name in steps:
+            with suppress(FileNotFoundError):  # it was taken
+                if temporary is None:
+                    self.remove(name)
+                else:
+                    self._rename(temporary, name)
+        _sync(self.path)
+        with suppress(FileNotFoundError):
+            os.remove(self.join(record))
+
+    def _rename(self, temporary: str, name: str) -> None:
+        if not os.path.lexists(self.join(temporary)) or not os.path.isdir(self.join(name)):
+            os.replace(self.join(temporary), self.join(name))
+            return
+        retired = temporary_name(name)  # no rename replaces a folder that has something in it
+        os.rename(self.join(name), self.join(retired))
+        os.rename(self.join(temporary), self.join(name))
+        self.remove(retired)
 
 
 class _LocalTransaction(Transaction):
@@ -106,7 +151,7 @@ class _LocalTransaction(Transaction):
         os.mkdir(self._stage(name))
 
     def write_into(self, folder: str, name: str, data: bytes) -> None:
-        with open(os.path.join(self._folder.path, self._staged[folder], name), "wb", buffering=0) as file:
+        with open(os.path.join(self._folder.path, self._staged[folder], name), "wb") as file:
             file.write(data)
 
     def commit(self) -> None:
@@ -117,38 +162,27 @@ class _LocalTransaction(Transaction):
         for temporary in self._staged.values():
             if os.path.isdir(self._folder.join(temporary)):
                 _sync_all_of(self._folder.join(temporary))
-        staged = [(temporary, name) for name, temporary in self._staged.items()]
-        self._folder.exchange(staged, self._record(staged))
+        steps = [(temporary, name) for name, temporary in self._staged.items()]
+        self._folder.take(self._folder.record(steps), steps)
         self._staged.clear()
-
-    def _record(self, staged: list[tuple[str, str]]) -> str:
-        """Write down what is about to happen, so that a commit cut half-way is finished by the next run."""
-        record = commit_record_name(staged[-1][1])
-        unfinished = self._stage(record)
-        with open(unfinished, "w", encoding="utf-8") as file:
-            json.dump(staged, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(unfinished, self._folder.join(record))
-        del self._staged[record]
-        _sync(self._folder.path)
-        return record
 
     def discard(self) -> None:
         for file in self._files:
             with suppress(OSError):  # a full disk refuses the last flush; the file goes away all the same
                 file.close()
+        if self._staged and self._folder.has_record(list(self._staged)[-1]):
+            self._staged.clear()  # a commit was cut after the point of no return: `recover` finishes it
         for temporary in self._staged.values():
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # what cannot be removed now, `recover` removes
                 self._folder.remove(temporary)
         self._staged.clear()
 
 
-def _sync(folder: str) -> None:
-    """Make the names in a folder survive a power cut."""
+def _sync(path: str) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
     if sys.platform == "win32":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -161,6 +195,7 @@ def _sync_all_of(folder: str) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        ctypes.CDLL(None, use_errno=True).syncfs(descriptor)
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), folder)
     finally:
         os.close(descriptor)

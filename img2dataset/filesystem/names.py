@@ -7,7 +7,7 @@ import uuid
 
 LOCK_NAME = ".img2dataset.lock"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
-_COMMIT_RECORD = re.compile(r"\..+\.[0-9a-f]{32}\.commit")
+_COMMIT_RECORD = re.compile(r"\..+\.img2dataset-commit")
 
 
 def temporary_name(name: str) -> str:
@@ -16,8 +16,13 @@ def temporary_name(name: str) -> str:
 
 
 def commit_record_name(name: str) -> str:
-    """A name that nobody else chooses, for the record of a commit that ends with `name`."""
-    return f".{name}.{uuid.uuid4().hex}.commit"
+    """The name for the record of a commit that ends with `name`: there is one at a time."""
+    return f".{name}.img2dataset-commit"
+
+
+def claim_name(holder: str) -> str:
+    """What only one of those can create who would take over a dead holder's lock. `holder` is 32 hex digits."""
+    return f"{LOCK_NAME}.{holder}.tmp"
 
 
 def is_commit_record(name: str) -> bool:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from itertools import islice
+from typing import IO, Any, TypeAlias
 
 from img2dataset.filesystem.base import Folder, Transaction
-from img2dataset.filesystem.names import commit_record_name, is_commit_record, is_hidden
+from img2dataset.filesystem.names import LOCK_NAME, commit_record_name, is_commit_record, is_hidden, temporary_name
+
+UPLOADED_TOGETHER = 64  # files of a folder, and so held in memory
+
+Steps: TypeAlias = Sequence[tuple[str | None, str]]  # temporary name → name, in order; None: the name goes away
 
 
 class RemoteFolder(Folder):
@@ -16,7 +23,7 @@ class RemoteFolder(Folder):
 
     def __init__(self, path: str, filesystem: Any, root: str) -> None:
         super().__init__(path)
-        self._filesystem = filesystem
+        self._store = filesystem if isinstance(filesystem, _Store) else _Store(filesystem)
         self._root = root.rstrip("/")
 
     def join(self, name: str) -> str:
@@ -24,92 +31,196 @@ class RemoteFolder(Folder):
         return f"{self._root}/{name}"
 
     def inside(self, name: str) -> Folder:
-        return RemoteFolder(f"{self.path}/{name}", self._filesystem, self.join(name))
+        return RemoteFolder(f"{self.path}/{name}", self._store, self.join(name))
 
     def make(self) -> None:
-        self._filesystem.makedirs(self._root, exist_ok=True)
+        self._store.makedirs(self._root, exist_ok=True)
 
     def names(self) -> list[str]:
-        self._filesystem.invalidate_cache()
+        return sorted(name for name in self._all_names() if not is_hidden(name))
+
+    def _all_names(self) -> list[str]:
+        self._store.invalidate_cache()
         with suppress(FileNotFoundError):
-            paths: Iterator[str] = iter(self._filesystem.ls(self._root, detail=False))
-            names = (path.rstrip("/").rpartition("/")[2] for path in paths)
-            return sorted(name for name in names if name and not is_hidden(name))
+            names = (path.rstrip("/").rpartition("/")[2] for path in self._store.ls(self._root, detail=False))
+            return [name for name in names if name]
         return []
 
     def open(self, name: str) -> IO[bytes]:
-        file: IO[bytes] = self._filesystem.open(self.join(name), "rb")
+        file: IO[bytes] = self._store.open(self.join(name), "rb")
         return file
 
     def remove(self, name: str) -> None:
-        self._filesystem.rm(self.join(name), recursive=True)
+        self._store.rm(self.join(name), recursive=True)
+
+    def remove_together(self, names: Sequence[str]) -> None:
+        steps = [(None, name) for name in names]
+        self.take(self.record(steps), steps)
 
     def write(self, name: str, data: bytes) -> None:
-        self._filesystem.pipe_file(self.join(name), data)
+        self._store.pipe_file(self.join(name), data)
 
     def write_new(self, name: str, data: bytes) -> bool:
         try:
-            self._filesystem.pipe_file(self.join(name), data, mode="create")
+            self._store.pipe_file(self.join(name), data, mode="create")
         except FileExistsError:
             return False
         return True
 
     def transaction(self) -> Transaction:
-        return _RemoteTransaction(self._filesystem, self)
+        return _RemoteTransaction(self._store, self)
 
     def recover(self) -> None:
-        for record in (path.rpartition("/")[2] for path in self._filesystem.ls(self._root, detail=False)):
-            if not is_commit_record(record):
-                continue
-            for name in json.loads(self.read(record)):
+        for record in filter(is_commit_record, self._all_names()):
+            self._finish(record)
+        for name in self._all_names():
+            if is_hidden(name) and name != LOCK_NAME:
                 with suppress(FileNotFoundError):
                     self.remove(name)
-            self.remove(record)
+
+    def record(self, steps: Steps) -> str:
+        """Write down what a cut commit needs to be finished, or taken back. Returns the record's name."""
+        record = commit_record_name(steps[-1][1])
+        with suppress(FileNotFoundError):
+            self._finish(record)  # that of an earlier try
+        self.write(record, json.dumps(steps).encode())
+        return record
+
+    def _finish(self, record: str) -> None:
+        self.take(record, json.loads(self.read(record)))
+
+    def take(self, record: str, steps: Steps) -> None:
+        """Take the steps of a record, some of which may have been taken, then remove it."""
+        self._store.invalidate_cache()
+        moves = [(temporary, name) for temporary, name in steps if temporary is not None]
+        if moves:
+            sources, targets = ([self.join(name) for name in names] for names in zip(*moves, strict=True))
+            self._store.copy(sources, targets, on_error="ignore")  # what is gone was moved before
+        gone = [name for temporary, name in steps if temporary is None]
+        for name in [*gone, *dict.fromkeys(temporary.partition("/")[0] for temporary, _ in moves)]:
+            with suppress(FileNotFoundError):
+                self.remove(name)
+        self.remove(record)
 
 
 class _RemoteTransaction(Transaction):
-    def __init__(self, filesystem: Any, folder: RemoteFolder) -> None:
-        self._filesystem = filesystem
+    """Nothing can be renamed there.
+
+    A new shard is uploaded under its own names. Its record tells what to take back when the commit is cut. A shard that
+    is replaced must not be lost: all of its new version is uploaded under temporary names, and its record tells
+    what to copy where.
+    """
+
+    def __init__(self, store: _Store, folder: RemoteFolder) -> None:
+        self._store = store
         self._folder = folder
         self._files: dict[str, Any] = {}
-        self._folders: dict[str, set[str]] = {}  # name -> names of the files written into it
+        self._spools: dict[str, _Spool] = {}
+        self._temporary: dict[str, str] = {}  # name → temporary name, when something is replaced
+        self._replaces: bool | None = None
+
+    def _stage(self, name: str) -> str:
+        """Where the upload of `name` goes."""
+        if self._replaces is None:
+            self._store.invalidate_cache()
+            self._replaces = self._store.exists(self._folder.join(name))
+        if self._replaces:
+            self._temporary[name] = temporary_name(name)
+        return self._temporary.get(name, name)
 
     def open(self, name: str) -> IO[bytes]:
         # fsspec commits a half-written file on close unless told not to
-        file: IO[bytes] = self._filesystem.open(self._folder.join(name), "wb", autocommit=False)
+        file: IO[bytes] = self._store.open(self._folder.join(self._stage(name)), "wb", autocommit=False)
         self._files[name] = file
         return file
 
     def open_folder(self, name: str) -> None:
-        self._folders[name] = set()
+        self._stage(name)
+        self._spools[name] = _Spool()
 
     def write_into(self, folder: str, name: str, data: bytes) -> None:
-        self._filesystem.pipe_file(self._folder.join(f"{folder}/{name}"), data)
-        self._folders[folder].add(name)
+        self._spools[folder].add(name, data)
 
     def commit(self) -> None:
-        """There are no renames here. A commit that is cut leaves its record, and `recover` takes back what it did."""
-        names = [*self._folders, *self._files]
-        record = commit_record_name(names[-1])
-        self._folder.write(record, json.dumps(names).encode())
-        with suppress(FileNotFoundError):  # the stats file of an older version goes first: the shard is open again
-            self._folder.remove(names[-1])
-        for folder, written in self._folders.items():
-            for name in set(self._folder.inside(folder).names()) - written:
-                self._folder.remove(f"{folder}/{name}")
+        if self._replaces:
+            self._upload()
+            steps = [*self._moves_of_folders(), *((self._temporary[name], name) for name in self._files)]
+            self._folder.take(self._folder.record(steps), steps)
+        else:
+            record = self._folder.record([(None, name) for name in (*self._spools, *self._files)])
+            self._upload()
+            self._folder.remove(record)
+        self._files.clear()
+
+    def _upload(self) -> None:
+        for name, spool in self._spools.items():
+            for batch in spool.batches():
+                target = self._temporary.get(name, name)
+                self._store.pipe({self._folder.join(f"{target}/{file}"): data for file, data in batch.items()})
         for file in self._files.values():
             file.close()
             file.commit()
-        self._files.clear()
-        self._folders.clear()
-        self._folder.remove(record)
+
+    def _moves_of_folders(self) -> Iterator[tuple[str | None, str]]:
+        for name, spool in self._spools.items():
+            for file in set(self._folder.inside(name).names()).difference(spool.names):
+                yield None, f"{name}/{file}"
+            for file in spool.names:
+                yield f"{self._temporary[name]}/{file}", f"{name}/{file}"
 
     def discard(self) -> None:
+        for spool in self._spools.values():
+            spool.close()
         for file in self._files.values():
-            file.discard()
+            # Each store has its own errors. What it does not let go of now stays invisible all the same.
+            with suppress(Exception):
+                file.discard()
             file.closed = True  # or fsspec would flush it when it is collected
         self._files.clear()
-        for folder in self._folders:
-            with suppress(FileNotFoundError):
-                self._folder.remove(folder)
-        self._folders.clear()
+        self._spools.clear()
+
+
+class _Spool:
+    """The files of a folder that waits, on the local disk, to be uploaded."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="img2dataset-")  # noqa: SIM115 - closed by discard
+        self._lengths: dict[str, int] = {}
+        self.close = self._file.close
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the files, in order."""
+        return list(self._lengths)
+
+    def add(self, name: str, data: bytes) -> None:
+        """Keep one more file."""
+        self._file.write(data)
+        self._lengths[name] = len(data)
+
+    def batches(self) -> Iterator[dict[str, bytes]]:
+        """The files with their contents, some at a time."""
+        self._file.seek(0)
+        names = iter(self._lengths)
+        while batch := {name: self._file.read(self._lengths[name]) for name in islice(names, UPLOADED_TOGETHER)}:
+            yield batch
+
+
+class _Store:
+    """An fsspec file system whose calls raise nothing but OSError: each has errors of its own."""
+
+    def __init__(self, filesystem: Any) -> None:
+        self._filesystem = filesystem
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._filesystem, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return method(*arguments, **options)
+            except OSError:
+                raise
+            except Exception as error:  # translated, not swallowed
+                raise OSError(errno.EIO, f"{type(error).__name__}: {error}") from error
+
+        return call
