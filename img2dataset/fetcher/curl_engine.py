@@ -145,9 +145,9 @@ class CurlEngine:
 
     def _unless_ended_by_body(self, code: int, hop: Hop, body: Body) -> None:
         """Raise what the code means, if the transfer was not ended because the body is not wanted."""
-        if body.ended:
-            return
-        if code == pycurl.E_FILESIZE_EXCEEDED and not self._answer().is_success:
+        if body.answer is None and self._lines and not self._lines[-1].strip():
+            body.answer = self._answer()
+        if body.ended or (code == pycurl.E_FILESIZE_EXCEEDED and body.answer and not body.answer.is_success):
             return
         if code == pycurl.E_COULDNT_CONNECT:
             error_number = int(self._curl.getinfo(pycurl.OS_ERRNO))

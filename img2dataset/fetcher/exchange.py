@@ -24,7 +24,8 @@ class EngineSettings:
     """What holds for every request of a run. Sizes are in bytes.
 
     `headers` go to every server, `private_headers` only to the servers that the url list names. `ca_file` is a PEM
-    bundle; None switches the check of certificates off. `tls_context` makes the bundle an SSLContext, the same for all.
+    bundle; None switches the check of certificates off. `tls_context` gives the bundle as an SSLContext, the same one
+    each time. `call_later` calls a short function in so many seconds, from another thread.
     """
 
     max_download_bytes: int
@@ -32,6 +33,7 @@ class EngineSettings:
     private_headers: Mapping[str, str]
     ca_file: str | None
     tls_context: Callable[[], ssl.SSLContext]
+    call_later: Callable[[float, Callable[[], None]], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import ssl
 import threading
@@ -38,8 +37,8 @@ class Pool:
     def __init__(self, options: FetchOptions, engine_factory: EngineFactory, backend: Backend) -> None:
         self._options = options
         self._engine_factory = engine_factory
-        self._settings = _engine_settings(options)
         self._clock = Clock()
+        self._settings = _engine_settings(options, self._clock)
         self._budget = ByteBudget(options.max_download_bytes)
         self._schedule = Schedule(
             self._budget,
@@ -119,14 +118,15 @@ class _Watched:
         return True
 
 
-def _engine_settings(options: FetchOptions) -> EngineSettings:
+def _engine_settings(options: FetchOptions, clock: Clock) -> EngineSettings:
     ca_file = None if options.ignore_ssl_certificate else _ca_file()
     return EngineSettings(
         max_download_bytes=options.max_download_bytes,
         headers={"User-Agent": user_agent(options)},
         private_headers=options.headers,
         ca_file=ca_file,
-        tls_context=functools.cache(functools.partial(_tls_context, ca_file)),
+        tls_context=_TlsContext(ca_file),
+        call_later=clock.call_later,
     )
 
 
@@ -145,9 +145,19 @@ def _ca_file() -> str:
     return path
 
 
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    if ca_file is None:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+class _TlsContext:
+    """Reads the CA bundle when the first thread needs it, once for all of them."""
+
+    def __init__(self, ca_file: str | None) -> None:
+        self._ca_file = ca_file
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
+
+    def __call__(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._context is None:
+                self._context = ssl.create_default_context(cafile=self._ca_file)
+                if self._ca_file is None:
+                    self._context.check_hostname = False
+                    self._context.verify_mode = ssl.CERT_NONE
+            return self._context
