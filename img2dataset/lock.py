@@ -8,83 +8,169 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from img2dataset.errors import OptionsError
+from img2dataset.errors import OptionsError, ShardError
 from img2dataset.filesystem import LOCK_NAME, Folder
+from img2dataset.filesystem.names import claim_name
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = 10.0  # seconds between two signs of life of the run that holds the lock
-STALE = 90.0  # seconds without one after which a lock on another host is taken over
+STALE = 90.0  # seconds without one after which a lock that a run elsewhere left is taken over
+PATIENCE = 2.0  # seconds that the end of a run waits for a sign of life that is being written
+
+
+class Lock:
+    """A lock that is held. `check` tells whether it still is."""
+
+    def __init__(self, folder: Folder, token: dict[str, Any]) -> None:
+        self._folder = folder
+        self._token = token
+        self._taken_by: dict[str, Any] | None = None
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="lock heartbeat", daemon=True)
+        self._heart.start()
+
+    def check(self) -> None:
+        """Raises `ShardError` when another run has taken the lock over, having had no sign of life for `STALE`."""
+        if self._taken_by is not None:
+            raise ShardError(f"{self._folder} was taken over by another run ({_who(self._taken_by)}); this one stops")
+
+    def release(self) -> None:
+        """Remove the lock if it is still this run's."""
+        self._stop.set()
+        self._heart.join(PATIENCE)
+        if self._is_ours(_holder(self._folder, LOCK_NAME)):
+            self._folder.remove(LOCK_NAME)
+
+    def _is_ours(self, holder: dict[str, Any] | None) -> bool:
+        return holder is not None and holder.get("id") == self._token["id"]
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT) and self._taken_by is None:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Write a sign of life, but never over the lock of a run that took this one for dead."""
+        try:
+            holder = _holder(self._folder, LOCK_NAME)
+            if holder is not None and not self._is_ours(holder):
+                self._taken_by = holder
+            elif not self._stop.is_set():
+                self._folder.write(LOCK_NAME, _text(self._token))
+        except OSError:
+            logger.warning("the lock of %s could not be renewed", self._folder, exc_info=True)
 
 
 @contextmanager
-def locked(folder: Folder) -> Iterator[None]:
+def locked(folder: Folder) -> Iterator[Lock]:
     """Hold the folder's lock. Raises `OptionsError`, saying who holds it, when another run does.
 
-    The lock of a run that died is taken over: at once when it died on this host, else when its heartbeat is `STALE`.
+    The lock of a run that died is taken over: at once when it died on this machine, else when its heartbeat is `STALE`.
     """
-    token = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time(), "id": os.urandom(8).hex()}
-    _acquire(folder, token)
-    stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(folder, token, stop), name="lock heartbeat", daemon=True)
-    heart.start()
+    token = _new_token()
     try:
-        yield
+        _acquire(folder, LOCK_NAME, token)
+    except OSError as error:
+        raise OptionsError(f"{folder} cannot be locked: {error.strerror or error}") from error
+    lock = Lock(folder, token)
+    try:
+        yield lock
     finally:
-        stop.set()
-        heart.join()
-        if _holder(folder).get("id") == token["id"]:
-            folder.remove(LOCK_NAME)
+        with suppress(OSError):  # the store is gone: the lock is stale then
+            lock.release()
 
 
-def _acquire(folder: Folder, token: dict[str, Any]) -> None:
-    if not folder.write_new(LOCK_NAME, _text(token)):
-        holder = _holder(folder)
-        if _is_alive(holder):
-            raise OptionsError(
-                f"{folder} is being written by another run (host {holder.get('host')}, process {holder.get('pid')}); "
-                "wait for its end, or choose another output_folder"
-            )
-        folder.write(LOCK_NAME, _text(token))
-    if _holder(folder).get("id") != token["id"]:
-        raise OptionsError(f"{folder} is being written by another run that began at the same moment")
+def _new_token() -> dict[str, Any]:
+    pid = os.getpid()
+    return {
+        "host": socket.gethostname(),
+        "pid": pid,
+        "id": uuid.uuid4().hex,
+        "machine": _machine(),
+        "process_started": _process_start(pid),
+    }
 
 
-def _beat(folder: Folder, token: dict[str, Any], stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT):
-        _renew(folder, token)
+def _acquire(folder: Folder, name: str, token: dict[str, Any]) -> None:
+    """Create the file `name`, or take it over from a dead run."""
+    holder = None
+    while holder is None:  # when it was released in between
+        if folder.write_new(name, _text(token)):
+            return
+        holder = _holder(folder, name)
+    if _is_alive(holder):
+        raise OptionsError(
+            f"{folder} is being written by another run ({_who(holder)}); "
+            f"wait for its end, or choose another output_folder{_when_free(holder)}"
+        )
+    _take_over(folder, name, holder, token)
 
 
-def _renew(folder: Folder, token: dict[str, Any]) -> None:
+def _take_over(folder: Folder, name: str, dead: dict[str, Any], token: dict[str, Any]) -> None:
+    """Of several runs that find the same dead holder, the one that creates the claim on its lock gets it.
+
+    Who comes later finds the claim, or another holder than the dead one.
+    """
+    claim = claim_name(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {dead.get('id')}").hex)
+    _acquire(folder, claim, token)
     try:
-        folder.write(LOCK_NAME, _text(token))
-    except OSError:
-        logger.warning("the lock of %s could not be renewed", folder, exc_info=True)
+        if _holder(folder, name) != dead:
+            raise OptionsError(f"{folder} is being written by another run that began at the same moment")
+        folder.write(name, _text(token))
+    finally:
+        with suppress(FileNotFoundError):  # a run that got the lock meanwhile has swept
+            folder.remove(claim)
 
 
 def _text(token: dict[str, Any]) -> bytes:
     return json.dumps(token | {"heartbeat": time.time()}).encode()
 
 
-def _holder(folder: Folder) -> dict[str, Any]:
+def _holder(folder: Folder, name: str) -> dict[str, Any] | None:
+    """What the lock says of its holder; None when there is no lock."""
     try:
-        holder = json.loads(folder.read(LOCK_NAME))
-    except (FileNotFoundError, ValueError):
+        holder = json.loads(folder.read(name))
+    except FileNotFoundError:
+        return None
+    except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}
 
 
+def _who(holder: dict[str, Any]) -> str:
+    return f"host {holder.get('host')}, process {holder.get('pid')}"
+
+
+def _is_here(holder: dict[str, Any]) -> bool:
+    """Whether the holder's process would be seen from here: same boot of the same machine, same container."""
+    return holder.get("host") == socket.gethostname() and holder.get("machine") == _machine()
+
+
 def _is_alive(holder: dict[str, Any]) -> bool:
-    if holder.get("host") == socket.gethostname() and not _process_lives(holder.get("pid")):
+    if _is_here(holder) and not _process_lives(holder):
         return False
-    return time.time() - float(holder.get("heartbeat", 0)) < STALE
+    return _silence(holder) < STALE
 
 
-def _process_lives(pid: Any) -> bool:
+def _silence(holder: dict[str, Any]) -> float:
+    return time.time() - float(holder.get("heartbeat", 0))
+
+
+def _when_free(holder: dict[str, Any]) -> str:
+    if _is_here(holder):
+        return ""
+    return f"; if that run is dead, its lock is free in {max(1, STALE - _silence(holder)):.0f} s"
+
+
+def _process_lives(holder: dict[str, Any]) -> bool:
+    """Whether the process is there, and is not another one that was given its number since."""
+    pid = holder.get("pid")
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:
@@ -92,5 +178,22 @@ def _process_lives(pid: Any) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        return _process_start(pid) in (None, holder.get("process_started"))
+    return _process_start(pid) == holder.get("process_started")
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process began, in clock ticks since the boot; None for a zombie, or where the system does not tell."""
+    with suppress(OSError):
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *fields = text.rpartition(")")[2].split()  # as proc(5) tells
+        return None if state == "Z" else fields[18]
+    return None
+
+
+def _machine() -> str | None:
+    """What tells apart the boots and containers that have the same host name; None where the system does not tell."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    return None
