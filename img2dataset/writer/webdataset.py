@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,8 @@ class WebDatasetWriter(SampleWriter):
     """``00000.tar`` with ``000000000.jpg``, ``.txt`` and ``.json`` of each sample next to each other."""
 
     def _open(self) -> None:
-        self._tar = wds.TarWriter(self.transaction.open(f"{self.name}.tar"), encoder=False)
+        # whole seconds: a fraction would cost every file another header of a kilobyte
+        self._tar = wds.TarWriter(self.transaction.open(f"{self.name}.tar"), encoder=False, mtime=int(time.time()))
 
     def __exit__(self, *error: Any) -> None:
         with suppress(OSError):  # a full disk refuses the end of a tar that is discarded anyway
