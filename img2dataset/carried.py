@@ -22,8 +22,9 @@ class Carried:
         self._finished = FinishedShard(folder, shard_name(shard.id, write.oom_shard_count))
         self._write = write
         self._rows: list[dict[str, Any]] = self._finished.metadata().to_pylist()
-        if len(self._rows) != shard.count:
-            raise ShardError(f"{self._finished.name}.parquet has {len(self._rows)} rows; the list has {shard.count}")
+        self._rows.sort(key=lambda row: row["key"])  # img2dataset 1.x writes them as they come
+        if [row["url"] for row in self._rows] != shard.table().column("url").to_pylist():
+            raise ShardError(f"the rows of {self._finished.name}.parquet are not those of the list")
         self.to_retry = {
             index
             for index, row in enumerate(self._rows)

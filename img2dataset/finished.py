@@ -13,6 +13,7 @@ from img2dataset.shards import STATS_SUFFIX
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 Parts = dict[str, bytes]  # the files of a sample by their extensions, the image among them
 
@@ -35,15 +36,29 @@ class FinishedShard:
         return record
 
     def metadata(self, columns: list[str] | None = None) -> pa.Table:
-        """The metadata, a row for each input row; of `columns` only, where given."""
+        """The metadata, a row for each input row; of `columns` only, where given. Images are no metadata."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             with self._folder.open(f"{self.name}.parquet") as file:
-                return pq.read_table(file, columns=columns)
-        except (OSError, pa.ArrowException, KeyError) as error:
+                table = pq.ParquetFile(file)
+                images = _image_columns(table)
+                present = [name for name in table.schema_arrow.names if name not in images]
+                if absent := set(columns or ()).difference(present):
+                    raise ShardError(f"{self.name}.parquet has no column {absent.pop()!r}")
+                return table.read(columns=columns or present)
+        except (OSError, pa.ArrowException) as error:
             raise ShardError(f"{self.name}.parquet cannot be read: {error}") from error
+
+    def urls(self) -> list[str | None]:
+        """The URL of each row, in key order, which img2dataset 1.x does not write them in."""
+        try:
+            metadata = self.metadata(["url", "key"]).sort_by("key")
+        except ShardError:
+            metadata = self.metadata(["url"])
+        urls: list[str | None] = metadata.column("url").to_pylist()
+        return urls
 
     def samples(self, output_format: str) -> Iterator[tuple[str, Parts]]:
         """The samples that have an image: key and files, in the order in which they are kept."""
@@ -72,14 +87,20 @@ def _of_folder(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
     yield from _grouped((file, inside.read(file)) for file in inside.names())
 
 
-def _of_parquet(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
+def _image_columns(file: pq.ParquetFile) -> list[str]:
     import pyarrow as pa
+
+    schema = file.schema_arrow
+    own = list(schema)[max(0, schema.get_field_index("key")) :]  # an input column may be binary too
+    return [field.name for field in own if pa.types.is_binary(field.type)]
+
+
+def _of_parquet(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
     import pyarrow.parquet as pq
 
     with folder.open(f"{name}.parquet") as file:
         table = pq.ParquetFile(file)
-        own = list(table.schema_arrow)[table.schema_arrow.get_field_index("key") :]  # an input column may be binary too
-        images = [field.name for field in own if pa.types.is_binary(field.type)]
+        images = _image_columns(table)
         for batch in table.iter_batches(500, columns=["key", *images]):
             for row in batch.to_pylist():
                 parts = {image: row[image] for image in images if row[image] is not None}

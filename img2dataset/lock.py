@@ -36,6 +36,11 @@ class Lock:
         self._heart = threading.Thread(target=self._beat, name="lock heartbeat", daemon=True)
         self._heart.start()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether no other run has taken the lock over."""
+        return self._taken_by is None
+
     def check(self) -> None:
         """Raises `ShardError` when another run has taken the lock over, having had no sign of life for `STALE`."""
         if self._taken_by is not None:

@@ -29,11 +29,15 @@ from img2dataset.stats import RunStats
 if TYPE_CHECKING:
     from img2dataset.downloader import Downloader
     from img2dataset.filesystem import Folder
+    from img2dataset.lock import Lock
     from img2dataset.reader import Reader
     from img2dataset.resume import ResumePlan
     from img2dataset.shards import Shard
 
-PATIENCE = 3  # times the longest that one URL may take: a worker silent for longer is stuck
+logger = logging.getLogger(__name__)
+
+PATIENCE = 3  # times the longest that one URL may take, and
+FLUSH = 300  # seconds for a shard to reach the disk or the store: a worker silent for longer than both is stuck
 DONE, SHARD_FAILED, WRONG_OPTIONS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 SUBCOMMANDS = ("verify", "report")
 
@@ -175,7 +179,7 @@ def download(
     fetch, resize = _group(FetchOptions, arguments), _group(ResizeOptions, arguments)
     if incremental_mode == "retry_failed" and not (save_metadata and output_format != "dummy"):
         raise OptionsError("incremental_mode is retry_failed, which needs the metadata to know what failed")
-    patience = PATIENCE * fetch.timeout * (fetch.retries + 1) + 60
+    patience = PATIENCE * fetch.timeout * (fetch.retries + 1) + FLUSH
     run = _group(RunOptions, arguments | {"shard_patience": patience})
 
     from img2dataset.downloader import Downloader
@@ -213,16 +217,25 @@ def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> 
     reader.check()
     folder = open_folder(downloader.write.output_folder)
     _make(folder)
-    with locked(folder):
+    with locked(folder) as lock:
         folder.recover()
         if incremental_mode == "overwrite":
             overwrite(folder)
         output_options = _output_options(downloader)
         plan = make_plan(folder, reader, incremental_mode, output_options)
         try:
-            return _follow(plan, reader, dataclasses.replace(downloader, output_options=output_options), options)
+            return _follow(plan, reader, dataclasses.replace(downloader, output_options=output_options), options, lock)
         finally:
-            folder.recover()  # after workers that were killed
+            if lock.is_held:
+                _sweep(folder)
+
+
+def _sweep(folder: Folder) -> None:
+    """Finish and remove what workers left that were killed."""
+    try:
+        folder.recover()
+    except OSError as error:
+        logger.warning("temporary files stay in %s until the next run: %s", folder, error)
 
 
 def _make(folder: Folder) -> None:
@@ -244,26 +257,29 @@ def _output_options(downloader: Downloader) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
-def _follow(plan: ResumePlan, reader: Reader, downloader: Downloader, options: RunOptions) -> RunStats:
+def _follow(plan: ResumePlan, reader: Reader, downloader: Downloader, options: RunOptions, lock: Lock) -> RunStats:
     """Do what remains, show it, and tell how it went. Raises `ShardError` when a shard failed."""
     from img2dataset.distributor import distribute
     from img2dataset.logger import ProgressLogger
 
-    with ProgressLogger(lambda: reader.rows_read) as logger:
-        logger.stats.output_folder = downloader.write.output_folder
+    with ProgressLogger(lambda: reader.rows_read) as progress:
+        progress.stats.output_folder = downloader.write.output_folder
         if plan.line:
-            logger.say(plan.line)
-        shards = plan.remaining(reader)
-        if not plan.done:
-            shards = _telling(shards, lambda count: logger.hint(count, options.processes_count))
-        with contextlib.closing(distribute(shards, downloader, options)) as events:
-            for event in events:
-                logger.add(event)
-    failed = logger.stats.failed_shards
+            progress.say(plan.line)
+        for shards in plan.stages(reader):
+            if not plan.done:
+                shards = _telling(shards, lambda count: progress.hint(count, options.processes_count))
+            with contextlib.closing(distribute(shards, downloader, options)) as events:
+                for event in events:
+                    lock.check()
+                    progress.add(event)
+            if progress.stats.failed_shards:
+                break
+    failed = progress.stats.failed_shards
     if failed:
         numbers = ", ".join(str(failure.shard_id) for failure in failed[:20])
         raise ShardError(f"{len(failed)} shards failed ({numbers}); run the same command again to do what is missing")
-    return logger.stats
+    return progress.stats
 
 
 def _telling(shards: Iterator[Shard], at_the_end: Callable[[int], None]) -> Iterator[Shard]:
@@ -287,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         _command(list(sys.argv[1:] if argv is None else argv))
     except OptionsError as error:
         _end(WRONG_OPTIONS, f"img2dataset: {error}")
-    except ShardError as error:
+    except (ShardError, OSError) as error:
         _end(SHARD_FAILED, f"img2dataset: {error}")
     except KeyboardInterrupt:
         _end(INTERRUPTED, "img2dataset: stopped; the same command again does what is missing")

@@ -60,6 +60,7 @@ class ResumePlan:
         self.line = line
         self._runs = runs  # those of this list, in order
         self._retry = frozenset(retry)  # places in the list, as is `grown`
+        self._grown = frozenset(grown)
         self._done = {id - run.base for run in runs for id in run.ids}.difference(grown, retry)
         self._next_free = next_free
         self._new_base: int | None = None
@@ -67,11 +68,19 @@ class ResumePlan:
     @property
     def done(self) -> int:
         """How many shards of the list are finished."""
-        return len(self._done)
+        return len(self._done | self._grown)
 
-    def remaining(self, reader: Reader) -> Iterator[Shard]:
-        """The shards to do, under their numbers."""
-        for shard in reader.shards(lambda index: index not in self._done):
+    def stages(self, reader: Reader) -> Iterator[Iterator[Shard]]:
+        """The shards to do, under their numbers; those of one stage must be finished before the next begins.
+
+        The shard where a list has grown comes first: while it is short it is the last of its run, and found there.
+        """
+        if self._grown:
+            yield self._numbered(reader, lambda index: index in self._grown)
+        yield self._numbered(reader, lambda index: index not in self._done and index not in self._grown)
+
+    def _numbered(self, reader: Reader, wanted: Callable[[int], bool]) -> Iterator[Shard]:
+        for shard in reader.shards(wanted):
             yield replace(shard, id=self._number(shard.index), retry=shard.index in self._retry)
 
     def _number(self, index: int) -> int:
@@ -109,13 +118,16 @@ def _compare(
     sampled = _sampled(runs, look)
     found = _list_shards(reader, {shard.index for shards in sampled.values() for shard in shards})
     fits = {
-        base: [_fit(shard, found.get(shard.index), folder, mode) for shard in shards]
+        base: [_fit(shard, found.get(shard.index), look, mode, is_last=shard is shards[-1]) for shard in shards]
         for base, shards in sampled.items()
     }
     ours = [run for run in runs if all(fits[run.base])]
     if not ours and any(any(fit) for fit in fits.values()):
         raise OptionsError(_partly(folder, sampled, fits))
     if ours:
+        last = runs[-1].ids[-1]
+        if look(last).url_digest is None:
+            next_free = last + 1  # what stands there without a stats file is what a killed img2dataset 1.x left
         grown = {run.last_index for run in ours if "grown" in fits[run.base]}
         done = sum(len(run.ids) for run in ours)
         line = f"{folder} was made from this list: {done} shards are done, doing what is missing"
@@ -159,9 +171,19 @@ class _FinishedShards:
             self._known[shard_id] = self._read(shard_id)
         return self._known[shard_id]
 
+    def digest_of_metadata(self, shard_id: int) -> str | None:
+        """The digest of a shard that was made by img2dataset 1.x; None without metadata."""
+        try:
+            return urls_digest(self._shard(shard_id).urls())
+        except ShardError:
+            return None  # not kept, or not img2dataset's: nothing says that the lists are the same
+
+    def _shard(self, shard_id: int) -> FinishedShard:
+        return FinishedShard(self._folder, self._names[shard_id].removesuffix(STATS_SUFFIX))
+
     def _read(self, shard_id: int) -> Finished:
         try:
-            record = FinishedShard(self._folder, self._names[shard_id].removesuffix(STATS_SUFFIX)).stats()
+            record = self._shard(shard_id).stats()
         except ShardError as error:
             raise OptionsError(f"in {self._folder}, {error}; remove it to do its shard again") from error
         return Finished(
@@ -212,27 +234,18 @@ def _list_shards(reader: Reader, indices: set[int]) -> dict[int, Shard]:
     return found
 
 
-def _fit(finished: Finished, shard: Shard | None, folder: Folder, mode: str) -> str:
-    """``same``, ``grown`` (the list's shard begins with the finished one's rows), or nothing."""
+def _fit(finished: Finished, shard: Shard | None, look: _FinishedShards, mode: str, *, is_last: bool) -> str:
+    """``same``, ``grown`` (the list's shard begins with the finished one's rows, its run's last), or nothing."""
     if shard is None or shard.count < finished.count:
         return ""
+    fit = "same" if shard.count == finished.count else "grown" if is_last else ""
     digest = finished.url_digest
     if digest is None:
-        if mode == "incremental":  # a folder of img2dataset 1.x knows no digest: the user vouches for the list
-            return "same"
-        digest = _digest_of_metadata(finished.id, folder)
+        if mode in ("incremental", "retry_failed"):  # a 1.x folder knows no digest: the user vouches for the list
+            return fit
+        digest = look.digest_of_metadata(finished.id)
     urls = shard.table().column("url").to_pylist()[: finished.count]
-    if urls_digest(urls) != digest:
-        return ""
-    return "same" if shard.count == finished.count else "grown"
-
-
-def _digest_of_metadata(shard_id: int, folder: Folder) -> str | None:
-    try:
-        metadata = FinishedShard(folder, shard_name(shard_id)).metadata(["url"])
-    except ShardError:
-        return None  # not kept, or not img2dataset's: nothing says that the lists are the same
-    return urls_digest(metadata.column("url").to_pylist())
+    return fit if urls_digest(urls) == digest else ""
 
 
 def _refuse_other_options(folder: Folder, shards: list[Finished], options: Mapping[str, Any]) -> None:
@@ -265,5 +278,5 @@ def overwrite(folder: Folder) -> None:
             f"incremental_mode is overwrite, but {folder} holds {foreign[0]!r}, which img2dataset did not write; "
             "remove it, or choose another output_folder"
         )
-    for name in sorted(names, key=lambda name: not name.endswith(STATS_SUFFIX)):  # a shard is open first, then gone
-        folder.remove(name)
+    if names:
+        folder.remove_together(sorted(names, key=lambda name: not is_stats_file(name)))

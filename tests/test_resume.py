@@ -12,6 +12,7 @@ import pytest
 
 from img2dataset.errors import OptionsError
 from img2dataset.filesystem import open_folder
+from img2dataset.filesystem.local import LocalFolder
 from img2dataset.options import ReadOptions
 from img2dataset.reader import Reader
 from img2dataset.resume import make_plan, overwrite
@@ -39,7 +40,7 @@ class World:
     def _remaining(self, rows: Sequence[str], mode: str, **options: object) -> list[Shard]:
         reader = self.reader(rows)
         plan = make_plan(open_folder(str(self.output)), reader, mode, OPTIONS | options)
-        return list(plan.remaining(reader))
+        return [shard for stage in plan.stages(reader) for shard in stage]
 
     def run(self, rows: Sequence[str], only: Sequence[int] | None = None, mode: str = "auto") -> None:
         """Finish the shards at those places of the list, as a run cut there would leave them."""
@@ -109,6 +110,33 @@ def test_a_list_that_grew_does_its_short_last_shard_again(world: World) -> None:
     assert world.remaining(rows("a", 30), "incremental") == {2: 2}
 
 
+def test_a_short_shard_is_found_again_when_the_run_that_continues_it_is_cut(world: World) -> None:
+    world.run(rows("a", 255))
+    reader = world.reader(rows("a", 500))
+    plan = make_plan(open_folder(str(world.output)), reader, "auto", OPTIONS)
+    assert [[shard.id for shard in stage] for stage in plan.stages(reader)] == [[25], list(range(26, 50))]
+
+
+def test_a_list_that_grew_in_its_middle_is_refused(world: World) -> None:
+    (world.path / "list.txt").unlink(missing_ok=True)
+    folder = world.path / "lists"
+    folder.mkdir()
+
+    def remaining(first: int) -> list[int]:
+        for name, count in (("a", first), ("b", 15)):
+            (folder / f"{name}.txt").write_text("\n".join(rows(name, count)))
+        reader = Reader(ReadOptions(url_list=str(folder), number_sample_per_shard=10))
+        plan = make_plan(open_folder(str(world.output)), reader, "auto", OPTIONS)
+        shards = [shard for stage in plan.stages(reader) for shard in stage]
+        for shard in shards:
+            world.finish(shard)
+        return [shard.id for shard in shards]
+
+    assert remaining(15) == [0, 1, 2, 3]
+    with pytest.raises(OptionsError, match="only in part: shard 00001"):
+        remaining(18)
+
+
 def test_a_list_that_fits_in_part_is_refused(world: World) -> None:
     world.run(rows("a", 45))
     changed = rows("a", 45)
@@ -172,10 +200,45 @@ class TestAFolderOfVersion1:
         assert world.remaining(rows("a", 30), "incremental") == {1: 1}
         assert world.remaining(rows("a", 30), "auto") == {3: 0, 4: 1, 5: 2}
 
+    def test_is_resumed_though_its_rows_stand_as_they_came(self, world: World) -> None:
+        for path in world.output.glob("*.parquet"):
+            table = pq.read_table(path).append_column("key", [[f"{path.stem}{row}" for row in range(10)]])
+            pq.write_table(table.take(list(reversed(range(10)))), path)
+        assert world.remaining(rows("a", 30)) == {1: 1}
+
+    def test_what_a_killed_run_left_is_done_again_under_its_number(self, world: World) -> None:
+        (world.output / "00003.tar").write_bytes(b"half")
+        assert world.remaining(rows("a", 45)) == {1: 1, 3: 3, 4: 4}
+        assert world.remaining(rows("b", 15)) == {4: 0, 5: 1}
+
+    def test_shards_of_another_size_are_not_vouched_for(self, world: World) -> None:
+        for path in world.output.glob("*_stats.json"):
+            path.write_text(path.read_text().replace("10", "5"))
+        with pytest.raises(OptionsError, match="only in part"):
+            world.remaining(rows("a", 30), "incremental")
+
 
 def test_overwrite_removes_what_this_tool_wrote(world: World) -> None:
     world.run(rows("a", 25))
     overwrite(open_folder(str(world.output)))
+    assert list(world.output.iterdir()) == []
+
+
+def test_overwrite_that_was_killed_is_finished_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.run(rows("a", 25))
+    removed = []
+
+    def remove(_: LocalFolder, name: str) -> None:
+        if len(removed) == 4:
+            raise RuntimeError("killed")
+        removed.append(name)
+        (world.output / name).unlink()
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(LocalFolder, "remove", remove)
+        overwrite(open_folder(str(world.output)))
+    assert list(world.output.glob("*.tar"))
+    open_folder(str(world.output)).recover()
     assert list(world.output.iterdir()) == []
 
 
