@@ -19,6 +19,7 @@ from img2dataset.errors import OptionsError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 PARAMETERS = inspect.signature(download).parameters
 REQUIRED = "required"
 
@@ -62,16 +63,16 @@ def test_every_command_is_accepted_up_to_its_list(argv: list[str], tmp_path: Pat
         download(**arguments)
 
 
-def test_local_links_lead_to_files_and_headings() -> None:
-    headings = {
-        re.sub(r"[^\w -]", "", line).replace(" ", "-").lower()
-        for line in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-    }
-    for target in re.findall(r"\]\(([^)]+)\)", README):
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_local_links_lead_to_files_and_headings(document: Path) -> None:
+    text = document.read_text()
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title).replace(" ", "-").lower() for title in titles}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
         if target.startswith("#"):
             assert target[1:] in headings
         elif not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+            assert (document.parent / target).exists(), target
 
 
 def test_every_error_message_it_names_is_in_the_vocabulary() -> None:
@@ -87,10 +88,9 @@ def test_every_error_message_it_names_is_in_the_vocabulary() -> None:
 
 
 def test_nothing_of_the_machine_it_was_written_on() -> None:
-    texts = {path: path.read_text() for path in (ROOT / "README.md", ROOT / "Makefile", ROOT / "CHANGELOG.md")}
-    for path, text in texts.items():
+    for path in (*DOCUMENTS, ROOT / "Makefile", ROOT / "setup.py"):
         for word in ("pypi", "pythonhosted", str(ROOT) + "/", str(Path.home()) + "/"):
-            assert word not in text, path
+            assert word not in path.read_text(), path
 
 
 @pytest.fixture(scope="module")
