@@ -125,3 +125,10 @@ def test_its_python_runs(code: str, played: Path) -> None:
         return
     result = subprocess.run([sys.executable, "-c", code], cwd=played, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_user_agent_it_names_is_the_one_that_is_sent(server: MockServer, tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text(server.url("/photo/64x64.jpg"))
+    command = [sys.executable, "-m", "img2dataset", "urls.txt", "--output_format=dummy"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    assert f"`{server.requests[-1].headers['user-agent']}`" in README
