@@ -59,7 +59,7 @@ class _Run:
         self._plan = plan
         self._fetcher = fetcher
         self._work = _RowWork(plan)
-        self._open: dict[int, _OpenShard] = {}
+        self._open: set[_OpenShard] = set()  # not by number: a shard that failed may be back before its last result
         self._unsettled = 0  # requests whose result has not been worked on
         self._failures: deque[ShardFailure] = deque()  # of shards that could not be opened
         self._closed = False
@@ -82,7 +82,7 @@ class _Run:
             with self._changed:
                 self._closed = True
                 self._changed.notify()
-            for shard in list(self._open.values()):
+            for shard in list(self._open):
                 shard.abort()
 
     def _requests(self, shards: Iterable[Shard]) -> Iterator[FetchRequest]:
@@ -94,10 +94,13 @@ class _Run:
                 self._failures.append(ShardFailure(shard.id, str(error)))
                 continue
             with self._changed:
-                self._open[shard.id] = opened
+                self._open.add(opened)
                 self._unsettled += len(groups)
-            for rows in groups:
-                yield FetchRequest((shard.id, rows), opened.rows.urls[rows[0]] or "")
+            for place, rows in enumerate(groups):
+                if opened.failed:
+                    self._settled(opened, len(groups) - place)
+                    break
+                yield FetchRequest((opened, rows), opened.rows.urls[rows[0]] or "")
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or self._may_open_another())
                 if self._closed:
@@ -112,8 +115,7 @@ class _Run:
         return len(self._open) < MAX_OPEN_SHARDS and self._unsettled < self._plan.fetch.thread_count
 
     def _claim(self, result: FetchResult) -> tuple[_OpenShard, list[int]]:
-        shard_id, rows = cast("tuple[int, list[int]]", result.id)  # as _requests put it there
-        shard = self._open[shard_id]
+        shard, rows = cast("tuple[_OpenShard, list[int]]", result.id)  # as _requests put it there
         return shard, [] if shard.failed else rows
 
     def _settle(
@@ -122,24 +124,24 @@ class _Run:
         """Work on the rows of one URL; complete the shard when they are its last."""
         try:
             shard.stats.attempts += result.attempts
-            if result.body is not None:
-                shard.stats.bytes_downloaded += len(result.body)
-                yield shard.progress(rows[0])
+            shard.stats.bytes_downloaded += len(result.body or b"")
+            yield shard.progress(rows[0])
             for sample in self._work.samples(shard, rows, result):
                 shard.keep(sample)
             if shard.is_complete:
+                yield shard.progress(None)
                 yield shard.commit()
         except Exception as error:  # whatever it is, it fails this shard, is reported, and fails no other
             logger.warning("shard %s failed", shard.shard.id, exc_info=True)
             shard.abort()
             yield ShardFailure(shard.shard.id, f"{type(error).__name__}: {error}")
 
-    def _settled(self, shard: _OpenShard) -> None:
+    def _settled(self, shard: _OpenShard, requests: int = 1) -> None:
         with self._changed:
-            self._unsettled -= 1
-            shard.outstanding -= 1
+            self._unsettled -= requests
+            shard.outstanding -= requests
             if not shard.outstanding:
-                del self._open[shard.shard.id]
+                self._open.remove(shard)
             self._changed.notify()
 
 
@@ -169,8 +171,8 @@ class _OpenShard:
         self.outstanding = len(by_url)
         return list(by_url.values())
 
-    def progress(self, row: int) -> Progress:
-        """What is announced before `row` is decoded."""
+    def progress(self, row: int | None) -> Progress:
+        """What is announced before `row` is decoded or, None, the shard is written."""
         return Progress(self.shard.id, row, self.stats.count, self.stats.successes)
 
     def keep(self, sample: Sample) -> None:
@@ -222,10 +224,11 @@ class _RowWork:
     def samples(self, shard: _OpenShard, rows: list[int], result: FetchResult) -> Iterator[Sample]:
         """A sample for each of the rows that asked for these bytes; the picture is made once where it is the same."""
         made: dict[Any, Sample] = {}
+        poisoned = rows[0] in shard.shard.poisoned  # the row that stands for them all when it is announced
         for row in rows:
             ask = repr((_at(shard.rows.boxes, row), _at(shard.rows.expected_digests, row)))
             if ask not in made:
-                made[ask] = self._sample(shard, row, result)
+                made[ask] = self._sample(shard, row, result, poisoned)
             yield replace(made[ask], **self._identity(shard, row))
 
     def _identity(self, shard: _OpenShard, row: int) -> dict[str, Any]:
@@ -237,7 +240,7 @@ class _RowWork:
             "caption": _at(shard.rows.captions, row),
         }
 
-    def _sample(self, shard: _OpenShard, row: int, result: FetchResult) -> Sample:
+    def _sample(self, shard: _OpenShard, row: int, result: FetchResult, poisoned: bool) -> Sample:
         """The one place where a failed row is recorded."""
         sample = Sample(
             **self._identity(shard, row),
@@ -248,7 +251,7 @@ class _RowWork:
         )
         started = time.perf_counter()
         try:
-            self._fill(sample, shard, result)
+            self._fill(sample, shard, result, poisoned)
         except DownloadError as error:
             sample.status, sample.error_message = FAILED_TO_DOWNLOAD, str(error)
         except SampleError as error:
@@ -256,13 +259,13 @@ class _RowWork:
         shard.seconds["resizing"] += time.perf_counter() - started
         return sample
 
-    def _fill(self, sample: Sample, shard: _OpenShard, result: FetchResult) -> None:
+    def _fill(self, sample: Sample, shard: _OpenShard, result: FetchResult, poisoned: bool) -> None:
         if result.body is None:
             raise DownloadError(result.error)
         self._check_digest(result.body, _at(shard.rows.expected_digests, sample.index))
         if self._plan.write.compute_hash:
             sample.digest = digest(result.body, self._plan.write.compute_hash)
-        if sample.index in shard.shard.poisoned:
+        if poisoned:
             raise ResizeError(Reason.WORKER_DIED)
         image = self._resizer(result.body, _at(shard.rows.boxes, sample.index))
         _take(sample, image)

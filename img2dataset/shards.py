@@ -42,9 +42,9 @@ class Shard:
 
         return pa.ipc.open_stream(self.rows).read_all()
 
-    def without(self, row: int) -> Shard:
-        """This shard with one more row that must not be decoded."""
-        return replace(self, poisoned=self.poisoned | {row})
+    def without(self, rows: Iterable[int]) -> Shard:
+        """This shard with more rows that must not be decoded."""
+        return replace(self, poisoned=self.poisoned.union(rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ class Progress:
     """Where a worker stands in a shard; sent before a row is decoded, so that the culprit of a crash is known."""
 
     shard_id: int
-    row: int  # index in the shard of the row that is decoded next
+    row: int | None  # index in the shard of the row that is decoded next; None: the shard is written
     count: int  # rows of the shard settled so far
     successes: int
 
@@ -91,6 +91,7 @@ class ShardFailure:
 
     shard_id: int
     message: str
+    poisoned: frozenset[int] = frozenset()  # the rows that killed workers, for the next try
 
 
 @dataclass(slots=True)

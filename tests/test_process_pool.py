@@ -20,7 +20,7 @@ import toy_downloaders as toys
 from toy_downloaders import make_shard
 
 from img2dataset.distributor import Downloader, Event, distribute, process_pool
-from img2dataset.distributor.process_pool import MAX_DEATHS, MAX_FALSE_STARTS
+from img2dataset.distributor.process_pool import MAX_FALSE_STARTS
 from img2dataset.errors import ShardError
 from img2dataset.options import RunOptions
 from img2dataset.shards import Shard
@@ -225,10 +225,33 @@ def test_a_death_before_any_row_uses_up_a_try_of_the_shard(tmp_path: Path) -> No
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_shard_whose_every_row_is_deadly_is_given_up() -> None:
+def test_a_shard_whose_every_row_is_deadly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert process_pool.MAX_DEATHS >= 2 * 10_000 / 500  # one deadly image in 500 is no reason to give up
+    monkeypatch.setattr(process_pool, "MAX_DEATHS", 10)
     events = run(toys.DeadlyEverywhere(), shards(1, rows=100), options(max_shard_retry=0))
     assert failures_of(events) == {0: "worker died: exit code 7"}
-    assert sum(isinstance(event, Progress) for event in events) > MAX_DEATHS
+    assert sum(isinstance(event, Progress) for event in events) > 10
+
+
+def test_a_death_while_a_shard_is_written_is_no_rows_fault() -> None:
+    events = run(toys.DiesWritingAnnounced(), shards(1), options(max_shard_retry=1))
+    assert failures_of(events) == {0: "worker died: exit code 7"}
+    assert [event.row for event in events if isinstance(event, Progress)] == [0, 1, 2, 3, None] * 2
+
+
+def test_a_row_that_is_not_decoded_any_more_is_not_blamed_again() -> None:
+    events = run(toys.DiesWriting(), shards(1), options(max_shard_retry=0))
+    assert failures_of(events) == {0: "worker died: exit code 7"}
+    assert sum(isinstance(event, Progress) for event in events) == 3 * 4
+
+
+def test_the_next_try_of_a_failed_shard_knows_the_deadly_rows(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    stats = stats_of(run(toys.PoisonedThenFails(how="exit", notes=notes, note=tmp_path / "failed"), shards(2)))
+    assert stats[1].origin["poisoned"] == [2]
+    assert (tmp_path / "failed").exists()
+    assert len(list(notes.iterdir())) == 2
 
 
 def test_a_downloader_that_ends_before_its_shard_has_died() -> None:
@@ -277,6 +300,13 @@ def test_a_stuck_worker_is_ended_and_its_shard_done_again(tmp_path: Path, caplog
     downloader = toys.Deadly(how="hang", notes=tmp_path, times=1)
     assert sorted(stats_of(run(downloader, shards(3), options(shard_patience=0.7)))) == [0, 1, 2]
     assert caplog.messages[0].endswith("row 2 of shard 00001, which is done again: stuck, no progress for 0.7 s")
+
+
+def test_a_shard_that_always_hangs_is_given_up_long_before_one_that_crashes() -> None:
+    began = time.monotonic()
+    events = run(toys.HangsEverywhere(), shards(1, rows=100), options(max_shard_retry=0, shard_patience=0.4))
+    assert failures_of(events) == {0: "worker died: stuck, no progress for 0.4 s"}
+    assert time.monotonic() - began < process_pool.MAX_STUCK * 2
 
 
 def test_a_stopped_worker_is_ended_too() -> None:

@@ -98,6 +98,14 @@ class DeadlyEverywhere(Toy):
 
 
 @dataclass(frozen=True)
+class HangsEverywhere(Toy):
+    """Hangs at every row that is not poisoned."""
+
+    def decode(self, shard: Shard, row: int) -> None:
+        die("hang")
+
+
+@dataclass(frozen=True)
 class DiesUnannounced(Deadly):
     """Dies with a shard in its hands before it announced any row of it."""
 
@@ -178,6 +186,41 @@ class Failing(Toy):
         else:
             (self.notes / f"{shard.id}.{before}").touch()
             yield ShardFailure(shard.id, "disk full")
+
+
+@dataclass(frozen=True)
+class DiesWriting(Toy):
+    """Dies when all rows of a shard are decoded and it is about to be written."""
+
+    def stats(self, shard: Shard) -> ShardStats:
+        die("exit")
+        return super().stats(shard)
+
+
+@dataclass(frozen=True)
+class DiesWritingAnnounced(DiesWriting):
+    """Announces that, as the real one does."""
+
+    def process(self, shard: Shard) -> Iterator[Event]:
+        for row in range(shard.count):
+            yield Progress(shard.id, row, row, row)
+        yield Progress(shard.id, None, shard.count, shard.count)
+        yield self.stats(shard)
+
+
+@dataclass(frozen=True)
+class PoisonedThenFails(Deadly):
+    """Dies at one row until it is left out; then its shard fails once, when `note` is not there yet."""
+
+    note: Path = Path()
+
+    def process(self, shard: Shard) -> Iterator[Event]:
+        yield from super().process(shard) if not shard.poisoned or self.note.exists() else self.fail(shard)
+
+    def fail(self, shard: Shard) -> Iterator[Event]:
+        """As a full disk does."""
+        self.note.touch()
+        yield ShardFailure(shard.id, "disk full")
 
 
 @dataclass(frozen=True)

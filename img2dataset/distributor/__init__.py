@@ -96,7 +96,7 @@ class _Retries:
         if failures == self._max_shard_retry:
             return False
         self._failures[shard.id] = failures + 1
-        self._waiting.append((shard, event))
+        self._waiting.append((shard.without(event.poisoned), event))
         logger.warning("shard %s failed and is tried again later: %s", shard_name(shard.id), event.message)
         return True
 

@@ -20,6 +20,7 @@ from img2dataset.stats import Progress, ShardFailure
 
 DEADLY_TWICE = 2  # deaths after which a row is no longer decoded
 MAX_DEATHS = 100  # of workers that had a shard open, before the shard is given up
+MAX_STUCK = 6  # times that a worker hung that had a shard open, before the shard is given up: each costs the patience
 MAX_FALSE_STARTS = 3  # workers in a row that die before they ask for a shard
 TICK = 0.5  # seconds between two looks at who is silent
 
@@ -47,6 +48,7 @@ class _Pool:
         self._list_ended = False
         self._again: deque[Shard] = deque()  # their worker died
         self._deaths: dict[int, Counter[int | None]] = {}  # shard id → row that was decoded (None: not known) → times
+        self._stuck: Counter[int] = Counter()  # shard id → times that a worker hung that had it open
         self._downloader = downloader
         self._processes_count = options.processes_count
         self._patience = options.shard_patience
@@ -136,13 +138,14 @@ class _Pool:
             worker.announce(message)
             yield message
         else:
-            worker.settle(message.shard_id)
-            self._deaths.pop(message.shard_id, None)
-            yield message
+            shard = worker.settle(message.shard_id)
+            self._deaths.pop(shard.id, None)
+            yield _failure(shard, message.message) if isinstance(message, ShardFailure) else message
 
     # No worker waits for a shard while the clock runs: it is given one, or told that there are none.
     def _end_silent(self) -> Iterator[ShardFailure]:
         for worker in [worker for worker in self._workers if self._clock - worker.heard_at > self._patience]:
+            self._stuck.update(list(worker.open))
             yield from self._bury(worker, f"stuck, no progress for {self._patience:g} s")
 
     # Deaths
@@ -180,10 +183,11 @@ class _Pool:
         for shard in worker.open.values():
             deaths = self._deaths.setdefault(shard.id, Counter())
             deaths[row if shard is culprit else None] += 1
-            if deaths.total() >= MAX_DEATHS or (shard is culprit and row is None):
+            is_hopeless = deaths.total() >= MAX_DEATHS or self._stuck[shard.id] >= MAX_STUCK
+            if is_hopeless or (shard is culprit and row is None):
                 logger.warning("worker %d ended at shard %s: %s", worker.pid, shard_name(shard.id), cause)
-                del self._deaths[shard.id]
-                yield ShardFailure(shard.id, f"{Reason.WORKER_DIED}: {cause}")
+                del self._deaths[shard.id], self._stuck[shard.id]
+                yield _failure(shard, f"{Reason.WORKER_DIED}: {cause}")
             elif shard is culprit and row is not None:
                 self._again.append(self._suspected(shard, row, deaths[row], worker, cause))
             else:
@@ -195,4 +199,9 @@ class _Pool:
             logger.warning("worker %d ended at row %d of shard %s, which is done again: %s", *where)
             return shard
         logger.warning("worker %d ended at row %d of shard %s again, which is done without that row: %s", *where)
-        return shard.without(row)
+        return shard.without([row])
+
+
+def _failure(shard: Shard, message: str) -> ShardFailure:
+    """The failure of a shard; what it cost to find its deadly rows is not paid again by the next try."""
+    return ShardFailure(shard.id, message, shard.poisoned)

@@ -102,16 +102,20 @@ class WorkerProcess:
         """Note what it is about to do."""
         self._announced = progress
 
-    def settle(self, shard_id: int) -> None:
-        """Note that a shard is done with."""
-        del self.open[shard_id]
+    def settle(self, shard_id: int) -> Shard:
+        """Note that a shard is done with, and return it."""
         if self._announced and self._announced.shard_id == shard_id:
             self._announced = None
+        return self.open.pop(shard_id)
 
     def suspect(self) -> tuple[Shard, int | None]:
-        """What it was doing last: the open shard and the row it announced, else its oldest shard and None."""
+        """What it was doing last: the open shard and the row it announced, else its oldest shard and None.
+
+        A row that is not decoded is not suspected.
+        """
         if self._announced and self._announced.shard_id in self.open:
-            return self.open[self._announced.shard_id], self._announced.row
+            shard, row = self.open[self._announced.shard_id], self._announced.row
+            return shard, None if row in shard.poisoned else row
         return next(iter(self.open.values())), None
 
     def terminate(self) -> None:
