@@ -85,7 +85,8 @@ def _suggestion(name: str, known: Mapping[str, Any]) -> str:
 
 def _read(name: str, word: str, kind: Any) -> Any:
     """One value, by the type that its option is annotated with."""
-    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    unions = (types.UnionType, typing.Union)  # Python 3.10 makes one into the other where the default is None
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in unions else (kind,)
     if type(None) in kinds and word in ("None", "none", "null", ""):
         return None
     wanted = typing.get_origin(kinds[0]) or kinds[0]
