@@ -49,7 +49,7 @@ def output_of(notebook: nbformat.NotebookNode, beginning: str) -> str:
 
 
 def test_the_function_saves_two_of_three_photos(executed: nbformat.NotebookNode) -> None:
-    assert "{'success': 2, 'http 404': 1}" in output_of(executed, "stats = download(")
+    assert "[('success', 2), ('http 404', 1)]" in output_of(executed, "stats = download(")
 
 
 def test_the_metadata_names_the_failure(executed: nbformat.NotebookNode) -> None:
