@@ -158,7 +158,7 @@ def open_source(body: bytes) -> Source:
     opener = _opener(made)
     if opener is None:
         raise ResizeError(unsupported_format_reason(made.name))
-    with _few_messages(made):
+    with _few_messages(made, body):
         image = opener(BytesIO(body))
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -179,8 +179,11 @@ def load(source: Source) -> None:
     if source.format.name == "JPEG":
         _check_scans(source)
         image.decodermaxblock = len(source.body)  # one call of the decoder instead of one for each 64 KB
-    with _few_messages(source.format):
+    size = image.size
+    with _few_messages(source.format, source.body):
         image.load()
+    if image.size != size:  # a frame inside an icon that is not what the icon's header says
+        raise ResizeError(Reason.IMAGE_DAMAGED)
 
 
 def ignore_warnings_of_pillow() -> None:
@@ -219,23 +222,32 @@ def _without_resolution(opener: type[ImageFile.ImageFile]) -> type[ImageFile.Ima
 
 
 @contextmanager
-def _few_messages(made: RasterFormat) -> Iterator[None]:
+def _few_messages(made: RasterFormat, body: bytes) -> Iterator[None]:
     """Whatever a decoder raises becomes a `ResizeError` with one of a few messages."""
     try:
         yield
     except _DECODER_ERRORS as error:
-        raise ResizeError(_message(error, made)) from error
+        raise ResizeError(_message(error, made, body)) from error
 
 
-def _message(error: BaseException, made: RasterFormat) -> str:
+# Told by the words of Pillow and its plugins, as they raise OSError, SyntaxError and ValueError for either.
+_LACKING = re.compile(r"not available|not installed|unknown pixel mode|cannot handle|unsupported", re.IGNORECASE)
+_CUT_SHORT = re.compile(r"truncated|not enough|incomplete|unexpected end|requires a buffer", re.IGNORECASE)
+
+
+def _message(error: BaseException, made: RasterFormat, body: bytes) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return Reason.TOO_MANY_PIXELS
-    text = str(error).lower()
-    if "not available" in text or "support not installed" in text:
+    if _LACKING.search(str(error)):
         return unsupported_format_reason(made.name)
-    if "truncated" in text or isinstance(error, EOFError):
+    if _CUT_SHORT.search(str(error)) or _is_cut_webp(made, body):
         return Reason.IMAGE_CUT_SHORT
     return Reason.IMAGE_DAMAGED
+
+
+def _is_cut_webp(made: RasterFormat, body: bytes) -> bool:
+    """libwebp gives no reason; the container tells its length."""
+    return made.name == "WEBP" and len(body) < 8 + int.from_bytes(body[4:8], "little")
 
 
 # Inside a scan, 0xFF is followed by 0 (a data byte), a restart marker or a fill byte; else a segment begins.

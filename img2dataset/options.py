@@ -31,9 +31,9 @@ class Qualities(NamedTuple):
 
 ENCODE_QUALITIES = {
     "jpg": Qualities(1, 100, 95),
-    "png": Qualities(0, 9, 3),
-    "webp": Qualities(0, 100, 90),
-    "avif": Qualities(0, 100, 80),
+    "png": Qualities(0, 9, 1),
+    "webp": Qualities(0, 100, 95),
+    "avif": Qualities(0, 100, 90),
 }
 LARGEST_IMAGE_SIZE = 13_379  # its square is the pixel limit
 INCREMENTAL_MODES = ("auto", "incremental", "extend", "retry_failed", "overwrite")
