@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from img2dataset.errors import ShardError
+from img2dataset.shards import shard_count
 from img2dataset.stats import SUCCESS, Progress, RunStats, ShardFailure, ShardStats
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class ProgressLogger:
         """Say so when there were too few shards to give every process one."""
         rows = self._total()
         if 0 < shards < processes_count and rows > shards:
-            only = f"{rows:,} images make only {shards} shard{'s' * (shards > 1)} for {processes_count} processes"
+            only = f"{rows:,} images make only {shard_count(shards)} for {processes_count} processes"
             self.say(f"{only}; number_sample_per_shard={-(-rows // processes_count)} would use them all")
 
     def _show(self) -> None:
@@ -92,8 +93,10 @@ class ProgressLogger:
 
 def summary(stats: RunStats) -> str:
     """The end of a run in a few lines."""
+    if not stats.shards and not stats.failed_shards:
+        return f"nothing was missing; the dataset is in {stats.output_folder}"
     lines = [
-        f"{stats.count:,} images in {stats.shards:,} shards: {_share(stats.successes, stats)} saved, "
+        f"{stats.count:,} images in {shard_count(stats.shards)}: {_share(stats.successes, stats)} saved, "
         f"{_share(stats.failed_to_download, stats)} failed to download, "
         f"{_share(stats.failed_to_resize, stats)} failed to resize",
         f"took {stats.duration:.1f} s, {stats.count / max(stats.duration, 1e-9):.1f} images/s",
@@ -106,7 +109,7 @@ def summary(stats: RunStats) -> str:
         lines += [f"  {rest:>10,}  for other reasons"] if rest else []
     if stats.dns_suffering_shards:
         lines.append(
-            f"in {stats.dns_suffering_shards} shards more than 5 % of the names could not be looked up for now: "
+            f"in {shard_count(stats.dns_suffering_shards)} more than 5 % of the names could not be looked up for now: "
             "a local caching resolver helps, see the README's section on it"
         )
     lines += [limit] if (limit := _limit(stats)) else []

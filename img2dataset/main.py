@@ -179,6 +179,10 @@ def download(
     fetch, resize = _group(FetchOptions, arguments), _group(ResizeOptions, arguments)
     if incremental_mode == "retry_failed" and not (save_metadata and output_format != "dummy"):
         raise OptionsError("incremental_mode is retry_failed, which needs the metadata to know what failed")
+    if bbox_col and disable_all_reencoding:
+        raise OptionsError(
+            "bbox_col blurs images, and disable_all_reencoding keeps them as they are; choose one of them"
+        )
     patience = PATIENCE * fetch.timeout * (fetch.retries + 1) + FLUSH
     run = _group(RunOptions, arguments | {"shard_patience": patience})
 

@@ -11,7 +11,15 @@ from img2dataset.errors import OptionsError, ShardError
 from img2dataset.filesystem import Folder
 from img2dataset.finished import FinishedShard
 from img2dataset.reader import Reader
-from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file, shard_name, urls_digest
+from img2dataset.shards import (
+    STATS_SUFFIX,
+    Shard,
+    is_stats_file,
+    parse_shard_file,
+    shard_count,
+    shard_name,
+    urls_digest,
+)
 
 SAMPLED = 16  # finished shards whose digests tell whether a list is the folder's
 
@@ -130,7 +138,7 @@ def _compare(
             next_free = last + 1  # what stands there without a stats file is what a killed img2dataset 1.x left
         grown = {run.last_index for run in ours if "grown" in fits[run.base]}
         done = sum(len(run.ids) for run in ours)
-        line = f"{folder} was made from this list: {done} shards are done, doing what is missing"
+        line = f"{folder} was made from this list and has {shard_count(done)} of it: doing what is missing"
         retry = set()
         if mode == "retry_failed":
             retry = _with_rows_to_retry(ours, look, reader) - grown

@@ -99,6 +99,11 @@ def shard_name(shard_id: int, digits: int = SHARD_DIGITS) -> str:
     return f"{shard_id:0{digits}d}"
 
 
+def shard_count(count: int) -> str:
+    """So many shards, as a sentence says it: ``1 shard``, ``1,200 shards``."""
+    return f"{count:,} shard{'' if count == 1 else 's'}"
+
+
 def sample_key(shard_id: int, index: int, number_sample_per_shard: int, digits: int = SHARD_DIGITS) -> str:
     """A sample's name, unique over the dataset: shard 1, index 5 of 10,000 is ``000010005``."""
     return f"{shard_name(shard_id, digits)}{index:0{len(str(number_sample_per_shard - 1))}d}"

@@ -72,6 +72,7 @@ def test_wrong_options_are_refused_before_anything_runs(url_list: Path, option: 
         (["--url_list=nothing.txt"], "there is no such file or folder"),
         (["--output_folder=out"], "url_list is missing"),
         (["report"], "subcommand"),
+        (["list.txt", "--bbox_col=b", "--disable_all_reencoding"], "choose one of them"),
         (["list.txt", "--url_list=list.txt"], "url_list is given twice"),
         (["empty.txt"], "has no URL in it"),
         (["table.csv"], "has no column 'url'; its columns are: link, text"),

@@ -238,7 +238,7 @@ def test_another_list_continues_and_the_same_resumes(server: MockServer, tmp_pat
         assert code == 0, said
     checked_metadata(out, first + second)
     assert len(server.requests) == 8
-    assert "made from this list: 1 shards are done" in said
+    assert "made from this list and has 1 shard of it" in said
 
 
 def test_rows_that_failed_for_a_passing_reason_are_tried_again_under_their_keys(
@@ -286,7 +286,7 @@ def test_the_summary_tells_counts_reasons_and_where_the_dataset_is(server: MockS
         write_list(tmp_path / "list.txt", rows), f"--output_folder={tmp_path / 'out'}", "--processes_count=4"
     )
     assert code == 0
-    assert "20 images in 1 shards: 14 (70.0%) saved, 4 (20.0%) failed to download, 2 (10.0%) failed to resize" in said
+    assert "20 images in 1 shard: 14 (70.0%) saved, 4 (20.0%) failed to download, 2 (10.0%) failed to resize" in said
     assert "2  http 404" in said
     assert f"the dataset is in {tmp_path / 'out'}" in said
     assert "make only 1 shard for 4 processes; number_sample_per_shard=5 would use them all" in said
@@ -320,7 +320,7 @@ def test_a_dataset_goes_to_an_object_store_and_is_resumed_there(
         assert run(*words)[0] == 0
         code, said = run(*words)
         assert code == 0
-        assert "2 shards are done" in said
+        assert "has 2 shards of it" in said
         local = tmp_path / output_format
         fsspec.filesystem("s3").get(f"{s3_bucket}/{output_format}/", f"{local}/", recursive=True)
         checked_metadata(local, rows)

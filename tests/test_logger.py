@@ -56,7 +56,7 @@ def test_the_summary_names_the_reasons_most_frequent_first() -> None:
     run.add(shard_stats(0, success=6, timed_out=1, http_404=3))
     run.failed_shards.append(ShardFailure(7, "OSError: no space left on device"))
     text = summary(run)
-    assert "10 images in 1 shards: 6 (60.0%) saved, 4 (40.0%) failed to download" in text
+    assert "10 images in 1 shard: 6 (60.0%) saved, 4 (40.0%) failed to download" in text
     assert text.index("http 404") < text.index("timed out")
     assert "5.0 images/s" in text
     assert "shard 7 failed: OSError: no space left on device" in text
@@ -70,7 +70,7 @@ def test_the_summary_points_to_the_resolver_when_names_cannot_be_looked_up() -> 
     for number in range(100):
         failing.record(*(("failed_to_download", Reason.DNS_TEMPORARY) if number < 6 else ("success", None)))
     run.add(failing)
-    assert "in 1 shards more than 5 % of the names could not be looked up" in summary(run)
+    assert "in 1 shard more than 5 % of the names could not be looked up" in summary(run)
 
 
 @pytest.mark.parametrize(
