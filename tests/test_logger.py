@@ -83,7 +83,7 @@ def test_the_summary_points_to_the_resolver_when_names_cannot_be_looked_up() -> 
 )
 def test_the_summary_says_which_resource_was_the_limit(seconds: dict[str, float], advice: str) -> None:
     run = RunStats()
-    run.seconds.update(seconds)
+    run.add(ShardStats(shard_id=0, seconds=seconds))
     assert advice in summary(run)
 
 
