@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import trustme
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import the helpers beside them
 
+from dnsserver import DnsServer
+from fetching import ENGINES
 from mockserver import MockServer
 
 CERTIFIED_NAMES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "localhost", "*.example.test")
@@ -113,3 +116,32 @@ def s3_bucket(s3_endpoint: str) -> str:
     bucket = f"test-{uuid.uuid4().hex}"
     fsspec.filesystem("s3", endpoint_url=s3_endpoint).mkdir(bucket)
     return f"s3://{bucket}"
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each value of ``http_client``: both engines pass the same tests."""
+    return str(request.param)
+
+
+@pytest.fixture
+def dns() -> Iterator[DnsServer]:
+    """A DNS server that knows no name."""
+    with DnsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A TCP port of 127.0.0.1 that refuses: it is bound, so that nobody else gets it, and does not listen."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest.fixture
+def swallowing_port() -> Iterator[int]:
+    """A UDP port of 127.0.0.1 that takes everything and answers nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]

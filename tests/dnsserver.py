@@ -32,13 +32,13 @@ Answer = str | list[str]
 class DnsServer:
     """A UDP server; `zone` maps names to answers, or to functions that are asked each time for one."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.zone: dict[str, Answer | Callable[[], Answer]] = {}
         self.default: Answer = NXDOMAIN
         self.ttl = 60
         self.queries: Counter[str] = Counter()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind(("127.0.0.1", port))
         self.host, self.port = self._socket.getsockname()
         self.server = f"{self.host}:{self.port}"
         self._closing = False

@@ -314,11 +314,21 @@ def _bytes(handler: _Handler) -> None:
 @endpoint("chunked")
 def _chunked(handler: _Handler) -> None:
     """``/chunked?chunks=4``: the photo in chunks, its length not declared."""
+    _send_chunked(handler, PHOTO)
+
+
+@endpoint("chunked-image")
+def _chunked_image(handler: _Handler) -> None:
+    """``/chunked-image/<name>?chunks=4``: a registered image in chunks."""
+    _send_chunked(handler, handler.mock.images[handler.rest_of_path][1])
+
+
+def _send_chunked(handler: _Handler, body: bytes) -> None:
     count = int(handler.parameter("chunks", "4"))
     handler.head(200, ("Content-Type", "image/jpeg"), ("Transfer-Encoding", "chunked"))
-    size = -(-len(PHOTO) // count)
-    for start in range(0, len(PHOTO), size):
-        handler.chunk(PHOTO[start : start + size])
+    size = -(-len(body) // count)
+    for start in range(0, len(body), size):
+        handler.chunk(body[start : start + size])
     handler.chunk(b"")
 
 
@@ -377,6 +387,13 @@ def _status(handler: _Handler) -> None:
         handler.send(status, b"status", "text/plain")
 
 
+@endpoint("error-page")
+def _error_page(handler: _Handler) -> None:
+    """``/error-page/<name>``: a registered body with status 404."""
+    content_type, body = handler.mock.images[handler.rest_of_path]
+    handler.send(404, body, content_type)
+
+
 @endpoint("flaky")
 def _flaky(handler: _Handler) -> None:
     """``/flaky?status=503&times=1``: that status the first `times` times, then the photo. ``status=reset`` resets."""
@@ -418,10 +435,12 @@ def _redirect_loop(handler: _Handler) -> None:
 
 @endpoint("redirect-chain")
 def _redirect_chain(handler: _Handler) -> None:
-    """``/redirect-chain/<n>``: n redirects, then the photo."""
+    """``/redirect-chain/<n>?delay=0``: n redirects, each after a while, then the photo."""
     left = int(handler.rest_of_path)
+    delay = handler.parameter("delay", "0")
+    handler.pause(float(delay))
     if left:
-        handler.send(302, b"", "text/plain", ("Location", f"/redirect-chain/{left - 1}"))
+        handler.send(302, b"", "text/plain", ("Location", f"/redirect-chain/{left - 1}?delay={delay}"))
     else:
         handler.send(200, PHOTO, "image/jpeg")
 
@@ -498,9 +517,12 @@ def _endless_header(handler: _Handler) -> None:
 @endpoint("gzip-bomb")
 def _gzip_bomb(handler: _Handler) -> None:
     """``/gzip-bomb?size=100000000``: a small answer that unpacks to that many zeros."""
-    handler.send(200, _packed_zeros(int(handler.parameter("size", "100000000"))), "image/jpeg", *_GZIP)
+    with _packing:
+        body = _packed_zeros(int(handler.parameter("size", "100000000")))
+    handler.send(200, body, "image/jpeg", *_GZIP)
 
 
+_packing = threading.Lock()
 _GZIP = (("Content-Encoding", "gzip"),)
 
 
@@ -525,9 +547,9 @@ def _bad_gzip(handler: _Handler) -> None:
 
 @endpoint("declared")
 def _declared(handler: _Handler) -> None:
-    """``/declared?length=n``: says n bytes will come; sends the photo and hangs."""
+    """``/declared?length=n&sent=1000``: says n bytes will come; sends some of them and hangs."""
     handler.head(200, ("Content-Type", "image/jpeg"), ("Content-Length", handler.parameter("length", "1000000")))
-    handler.wfile.write(PHOTO)
+    handler.wfile.write(PHOTO[: int(handler.parameter("sent", "1000"))])
     handler.hang()
 
 

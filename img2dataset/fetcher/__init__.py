@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from img2dataset.options import FetchOptions
 
 if TYPE_CHECKING:
+    from img2dataset.fetcher.budget import ByteBudget
     from img2dataset.fetcher.exchange import EngineFactory
     from img2dataset.fetcher.resolver import Backend
 
@@ -45,13 +46,26 @@ class Fetcher:
     """The threads, connections and caches that fetch, made once a process and kept from shard to shard.
 
     Works from any thread, several in one process too. Use it in a ``with`` block, or call `close`. `backend` takes the
-    place of the resolver that the options name. Raises `OptionsError` when ``SSL_CERT_FILE`` cannot be read.
+    place of the resolver that the options name; `memory` is how many received bytes may be held at once, but it is at
+    least twice ``max_download_bytes``. Raises `OptionsError` when ``SSL_CERT_FILE`` cannot be read.
     """
 
-    def __init__(self, options: FetchOptions, *, backend: Backend | None = None) -> None:
+    def __init__(
+        self, options: FetchOptions, *, backend: Backend | None = None, memory: int = 256 * 1024 * 1024
+    ) -> None:
         from img2dataset.fetcher.pool import Pool
 
-        self._pool = Pool(options, FETCHERS[options.http_client](), backend or RESOLVERS[options.resolver]())
+        self._pool = Pool(
+            options,
+            engine_factory=FETCHERS[options.http_client](),
+            backend=backend or RESOLVERS[options.resolver](),
+            memory=memory,
+        )
+
+    @property
+    def budget(self) -> ByteBudget:
+        """The received bytes that are in memory now (`used`), were at most (`peak`), and may be (`total`)."""
+        return self._pool.budget
 
     def fetch(self, requests: Iterable[FetchRequest]) -> Iterator[FetchResult]:
         """Fetch every request; the results come as they are ready, in no order.

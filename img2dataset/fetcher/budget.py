@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-BUDGET_BYTES = 256 * 1024 * 1024
 # Fetches start only while this share of the budget is free of bytes, so that those under way find room to grow.
 _ADMIT_SHARE = 0.75
 # What a fetch of unknown size is expected to need at least: less would mean asking for more in most fetches.
@@ -21,7 +20,7 @@ class ByteBudget:
     into half of the budget, so everything gets its turn.
     """
 
-    def __init__(self, largest_body: int, total: int = BUDGET_BYTES) -> None:
+    def __init__(self, largest_body: int, total: int) -> None:
         self.total = max(total, 2 * largest_body)
         self.used = 0
         self.peak = 0

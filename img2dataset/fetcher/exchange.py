@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,8 +99,8 @@ class Body:
 
     __slots__ = (
         "_budget",
-        "_chunks",
         "_cut_at_limit",
+        "_data",
         "_limit",
         "_refuse",
         "answer",
@@ -126,7 +127,7 @@ class Body:
         self.reserved = reserved
         self.size = 0
         self._budget = budget
-        self._chunks: list[bytes] = []
+        self._data = io.BytesIO()
         self._cut_at_limit = cut_at_limit
         self._limit = limit
         self._refuse = refuse
@@ -157,7 +158,7 @@ class Body:
             return False
         if self.size > self.reserved and not self._make_room(max(self.size, self.reserved + _GROW_BYTES)):
             return False
-        self._chunks.append(chunk)
+        self._data.write(chunk)
         return self.size < self._limit or not self._cut_at_limit
 
     def _make_room(self, wanted: int) -> bool:
@@ -172,17 +173,17 @@ class Body:
         return False
 
     def take(self) -> bytes:
-        """The whole body; the pieces are given up, and so is the room that it did not need."""
-        data = b"".join(self._chunks)
-        self._chunks = []
+        """The whole body; the room that it did not need is given back."""
+        data = self._data.getvalue()  # hands its memory over, without a copy
+        self._data = io.BytesIO()
         self._budget.learn(len(data))
         self._budget.release(self.reserved - len(data))
         self.reserved = len(data)
         return data
 
     def give_up(self) -> None:
-        """Free the pieces and all of their room."""
-        self._chunks = []
+        """Forget what has come, and give back all of its room."""
+        self._data = io.BytesIO()
         self._budget.release(self.reserved)
         self.reserved = 0
 

@@ -34,14 +34,14 @@ _CLOSE_SECONDS = 0.5
 class Pool:
     """Starts threads as there is work for them, up to ``thread_count``; they live until it is closed."""
 
-    def __init__(self, options: FetchOptions, engine_factory: EngineFactory, backend: Backend) -> None:
+    def __init__(self, options: FetchOptions, *, engine_factory: EngineFactory, backend: Backend, memory: int) -> None:
         self._options = options
         self._engine_factory = engine_factory
         self._clock = Clock()
         self._settings = _engine_settings(options, self._clock)
-        self._budget = ByteBudget(options.max_download_bytes)
+        self.budget = ByteBudget(options.max_download_bytes, total=memory)
         self._schedule = Schedule(
-            self._budget,
+            self.budget,
             self._clock,
             max_connections_per_host=options.max_connections_per_host,
             lookahead=2 * options.thread_count,
@@ -56,7 +56,7 @@ class Pool:
         return Workshop(
             options=self._options,
             schedule=self._schedule,
-            budget=self._budget,
+            budget=self.budget,
             resolver=Resolver(backend, self._clock, self._options.timeout),
             guard=Guard(block_private_networks=self._options.block_private_networks),
             proxies=Proxies(),
@@ -84,7 +84,7 @@ class Pool:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _freed(self, count: int) -> None:
-        self._budget.release(count)
+        self.budget.release(count)
         self._schedule.wake()
 
     def _start_thread(self) -> None:

@@ -1,0 +1,42 @@
+"""Short ways to fetch in tests: one URL or many, with a Fetcher of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
+from img2dataset.fetcher.resolver import Backend, CaresBackend
+from img2dataset.options import FetchOptions
+
+ENGINES = ("curl", "requests")
+
+
+def fetch_all(urls: Iterable[str], *, backend: Backend | None = None, **options: object) -> list[FetchResult]:
+    """The results in the order of `urls`. Few threads and no retries, unless the options say so."""
+    settings = {"thread_count": 8, "timeout": 5.0, "retries": 0, **options}
+    with Fetcher(FetchOptions(**settings), backend=backend) as fetcher:  # type: ignore[arg-type]
+        results = list(fetcher.fetch(FetchRequest(index, url) for index, url in enumerate(urls)))
+    return sorted(results, key=lambda result: result.id)  # type: ignore[arg-type, return-value]
+
+
+def fetch_one(url: str, *, backend: Backend | None = None, **options: object) -> FetchResult:
+    """The result of one URL."""
+    (result,) = fetch_all([url], backend=backend, **options)
+    return result
+
+
+def asking(*servers: str) -> CaresBackend:
+    """c-ares with these name servers (``host:port``) in place of the system's."""
+    return CaresBackend(servers=servers)
+
+
+class Stopwatch:
+    """The seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
