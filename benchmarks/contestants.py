@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measure import Measurement, measure
+from measure import Measurement, RunError, measure
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / ".cache"
@@ -33,7 +33,6 @@ class Outcome:
     """One run: what it took, and how many images it made."""
 
     took: Measurement
-    rows: int
     images: int
 
     @property
@@ -85,15 +84,15 @@ def environment(ca_bundle: Path) -> dict[str, str]:
 
 
 def run(contestant: Contestant, urls: list[str], options: Mapping[str, object], ca_bundle: Path) -> Outcome:
-    """Run a contestant over `urls`, in a new folder that is removed afterwards."""
-    folder = cache_folder("runs") / contestant.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    url_list, output = folder / "urls.txt", folder / "output"
-    url_list.write_text("".join(f"{url}\n" for url in urls))
-    flags = [f"--{name}={value}" for name, value in options.items()]
-    command = [*contestant.command, f"--url_list={url_list}", f"--output_folder={output}", *flags]
-    took = measure(command, {**environment(ca_bundle), **contestant.environment}, folder)
-    stats = [json.loads(path.read_text()) for path in output.glob("*_stats.json")]
-    shutil.rmtree(output)
-    return Outcome(took=took, rows=sum(s["count"] for s in stats), images=sum(s["successes"] for s in stats))
+    """Run a contestant over `urls`, in a folder that is removed afterwards. Raises `RunError`."""
+    with tempfile.TemporaryDirectory(dir=cache_folder("runs"), prefix=contestant.name) as name:
+        folder = Path(name)
+        url_list, output = folder / "urls.txt", folder / "output"
+        url_list.write_text("".join(f"{url}\n" for url in urls))
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        command = [*contestant.command, f"--url_list={url_list}", f"--output_folder={output}", *flags]
+        took = measure(command, {**environment(ca_bundle), **contestant.environment}, folder)
+        stats = [json.loads(path.read_text()) for path in output.glob("*_stats.json")]
+    if sum(shard["count"] for shard in stats) != len(urls):
+        raise RunError(f"{contestant.name} has lost rows: {[shard['count'] for shard in stats]} of {len(urls)}")
+    return Outcome(took=took, images=sum(shard["successes"] for shard in stats))

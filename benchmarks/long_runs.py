@@ -8,8 +8,9 @@ import statistics
 
 from contestants import OURS, Outcome, run
 from sections import Section, Setup, Verdict, progress, ratio_verdict
-from workloads import OPTIONS, http_urls, internet_urls
+from workloads import OPTIONS, http_urls, https_urls, internet_urls
 
+TEN_THOUSAND = 10_000
 SCALING_COUNT = 2000
 THREAD_COUNTS = (16, 64, 256, 1024)
 THREADS_URLS = 3000
@@ -24,6 +25,17 @@ def _ours(setup: Setup, urls: list[str], **options: object) -> Outcome:
     outcome = run(OURS, urls, {**OPTIONS, **options}, setup.servers.ca_bundle)
     progress(f"ours: {len(urls)} URLs in {outcome.took.wall:.1f} s, {outcome.images} images, {options}")
     return outcome
+
+
+def ten_thousand(setup: Setup) -> Section:
+    """The 10,000 image benchmark."""
+    urls = https_urls(setup.servers, setup.names, TEN_THOUSAND)
+    rows = []
+    for output_format in ("files", "webdataset"):
+        outcome = _ours(setup, urls, output_format=output_format)
+        rows.append((output_format, f"{outcome.took.wall:.1f}", f"{outcome.rate:.0f}", f"{outcome.cpu_ms:.1f}"))
+    header = ("output_format", "wall s", "images/s", "CPU ms/image")
+    return Section(title="10,000 images, 62 % https", header=header, rows=rows)
 
 
 def scaling(setup: Setup) -> Section:
@@ -104,4 +116,10 @@ def shard_ends(setup: Setup) -> Section:
     )
 
 
-SECTIONS = {"shard_ends": shard_ends, "memory": memory, "scaling": scaling, "threads": threads}
+SECTIONS = {
+    "ten_thousand": ten_thousand,
+    "shard_ends": shard_ends,
+    "memory": memory,
+    "scaling": scaling,
+    "threads": threads,
+}

@@ -18,6 +18,7 @@ import psutil
 _PR_SET_CHILD_SUBREAPER = 36
 _SAMPLE_SECONDS = 0.25
 _MB = 1e6
+_SAID = 4000  # characters of a failed command's output that are worth showing
 
 
 class RunError(RuntimeError):
@@ -63,7 +64,8 @@ def measure(command: Sequence[str], environment: Mapping[str, str], folder: Path
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu = usage.ru_utime + usage.ru_stime + _reap_all_but(others)
     if process.returncode:
-        raise RunError(f"{' '.join(command)}\nended with {process.returncode} after {wall:.0f} s, see {log}")
+        said = log.read_text(errors="replace")[-_SAID:]
+        raise RunError(f"{' '.join(command)}\nended with {process.returncode} after {wall:.0f} s:\n{said}")
     return Measurement(wall=wall, cpu=cpu, rss=tuple(rss))
 
 

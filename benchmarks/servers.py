@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import certifi
 import trustme
-from contestants import HERE, cache_folder
+from contestants import HERE
 
 TLS_HOSTS = tuple(f"127.1.{number // 250}.{number % 250 + 1}" for number in range(1000))
 _START_SECONDS = 15
@@ -69,10 +70,10 @@ class Servers:
 @contextlib.contextmanager
 def servers(corpus: Path, has_names: bool) -> Iterator[Servers]:
     """Serve the files of the folder `corpus`. `has_names`: port 53 is ours to take."""
-    folder = cache_folder("servers")
-    certificate, ca_bundle = _certificate(folder)
     http, https, unruly, unruly_tls = _free_ports(4)
     with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        certificate, ca_bundle = _certificate(folder)
         program = [sys.executable, str(HERE / "webserver.py"), str(corpus), "--certificate", str(certificate)]
         names = ["--dns"] if has_names else []
         stack.enter_context(_started([*program, "--http", str(unruly), "--https", str(unruly_tls), *names], unruly))
