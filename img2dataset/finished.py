@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,9 @@ from img2dataset.shards import STATS_SUFFIX
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+UNREADABLE = "out of reach"  # what a `ShardError` begins with that says nothing of the shard itself
+END_OF_TAR = bytes(1024)  # two blocks of zeros
 
 Parts = dict[str, bytes]  # the files of a sample by their extensions, the image among them
 
@@ -30,7 +34,7 @@ class FinishedShard:
         try:
             record = json.loads(self._folder.read(self.name + STATS_SUFFIX))
         except (OSError, ValueError) as error:
-            raise ShardError(f"{self.name}{STATS_SUFFIX} cannot be read: {error}") from error
+            raise _unusable(f"{self.name}{STATS_SUFFIX}", error) from error
         if not isinstance(record, dict) or not isinstance(record.get("count"), int):
             raise ShardError(f"{self.name}{STATS_SUFFIX} is no stats file")
         return record
@@ -42,14 +46,14 @@ class FinishedShard:
 
         try:
             with self._folder.open(f"{self.name}.parquet") as file:
-                table = pq.ParquetFile(file)
+                table = pq.ParquetFile(file, page_checksum_verification=True)
                 images = _image_columns(table)
                 present = [name for name in table.schema_arrow.names if name not in images]
                 if absent := set(columns or ()).difference(present):
                     raise ShardError(f"{self.name}.parquet has no column {absent.pop()!r}")
                 return table.read(columns=columns or present)
         except (OSError, pa.ArrowException) as error:
-            raise ShardError(f"{self.name}.parquet cannot be read: {error}") from error
+            raise _unusable(f"{self.name}.parquet", error) from error
 
     def urls(self) -> list[str | None]:
         """The URL of each row, in key order, which img2dataset 1.x does not write them in."""
@@ -66,15 +70,25 @@ class FinishedShard:
 
         try:
             yield from SAMPLES[output_format](self._folder, self.name)
-        except (OSError, EOFError, tarfile.TarError, pa.ArrowException) as error:
-            raise ShardError(f"the samples of {self.name} cannot be read: {error}") from error
+        except (OSError, EOFError, ValueError, tarfile.TarError, pa.ArrowException) as error:
+            raise _unusable(f"the samples of {self.name}", error) from error
+
+
+def _unusable(what: str, error: Exception) -> ShardError:
+    """Damage, or a disk or store that does not answer: only the system's own errors have a number."""
+    if getattr(error, "errno", None) in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        return ShardError(f"{what} cannot be read: {error}")
+    return ShardError(f"{UNREADABLE}: {what}: {error}")
 
 
 def _of_tar(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
     """The files of a sample stand next to each other, as webdataset wants it."""
-    with folder.open(f"{name}.tar") as file, tarfile.open(fileobj=file, mode="r|") as tar:
+    with folder.open(f"{name}.tar") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         files = ((member.name, _content(tar, member)) for member in tar if member.isfile())
         yield from _grouped(files)
+        file.seek(tar.offset)
+        if file.read(len(END_OF_TAR)) != END_OF_TAR:  # tarfile takes one cut between two files for a whole one
+            raise tarfile.ReadError("it has no end")
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -99,7 +113,7 @@ def _of_parquet(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
     import pyarrow.parquet as pq
 
     with folder.open(f"{name}.parquet") as file:
-        table = pq.ParquetFile(file)
+        table = pq.ParquetFile(file, page_checksum_verification=True)
         images = _image_columns(table)
         for batch in table.iter_batches(500, columns=["key", *images]):
             for row in batch.to_pylist():

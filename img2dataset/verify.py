@@ -11,8 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.errors import OptionsError, SampleError, ShardError
-from img2dataset.finished import FinishedShard, Parts, image_of
+from img2dataset.errors import OptionsError, Reason, SampleError, ShardError
+from img2dataset.finished import UNREADABLE, FinishedShard, Parts, image_of
 from img2dataset.options import RunOptions, require_bool, require_text
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardFailure, ShardStats
@@ -20,6 +20,8 @@ from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, Sha
 if TYPE_CHECKING:
     from img2dataset.filesystem import Folder
 
+UNFINISHED = "it has no stats file: what a killed img2dataset 1.x left, or another tool wrote"
+NOT_REPAIRED = (UNFINISHED, UNREADABLE, Reason.WORKER_DIED)  # not ours for certain, or not known to be damaged
 PATIENCE = 600.0  # seconds that one shard may take to be checked
 COUNTS = {"successes": SUCCESS, FAILED_TO_DOWNLOAD: FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE: FAILED_TO_RESIZE}
 
@@ -48,20 +50,28 @@ def verify(
     require_bool("decode", decode)
     require_bool("repair", repair)
     folder = open_folder(output_folder)
-    names = _finished(folder)
-    if not names:
+    names = _names(folder)
+    if not any(is_stats_file(name) for name in folder.names()):
         raise OptionsError(f"output_folder is {output_folder!r}, which has no finished shard in it")
     options = RunOptions(processes_count=processes_count, shard_patience=PATIENCE)
     broken = dict(_check(names, _Verifier(output_folder, decode), options))
-    if repair and broken:
-        with locked(folder):
-            for name in broken:
+    if not (repair and broken):
+        return broken
+    with locked(folder):  # once more, now that no run is in the middle of writing one
+        broken = dict(_check(list(broken), _Verifier(output_folder, decode), options))
+        for name, problem in broken.items():
+            if not problem.startswith(NOT_REPAIRED):
                 _remove(folder, name)
     return broken
 
 
-def _finished(folder: Folder) -> list[str]:
-    return [name.removesuffix(STATS_SUFFIX) for name in folder.names() if is_stats_file(name)]
+def _names(folder: Folder) -> list[str]:
+    """The names of the finished shards, and of what looks like one that is not."""
+    names = folder.names()
+    finished = {name.removesuffix(STATS_SUFFIX) for name in names if is_stats_file(name)}
+    digits = {len(name) for name in finished}
+    data = {name.removesuffix(".tar").removesuffix(".parquet") for name in names}
+    return sorted(finished | {name for name in data if name.isdecimal() and len(name) in digits})
 
 
 def _check(names: list[str], verifier: _Verifier, options: RunOptions) -> Iterator[tuple[str, str]]:
@@ -89,8 +99,7 @@ def _remove(folder: Folder, name: str) -> None:
     """Remove a shard, its stats file first, so that it is open again before it is gone."""
     number = parse_shard_file(name)
     files = [file for file in folder.names() if parse_shard_file(file) == number]
-    for file in sorted(files, key=lambda file: not is_stats_file(file)):
-        folder.remove(file)
+    folder.remove_together(sorted(files, key=lambda file: not is_stats_file(file)))
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,7 @@ class _Verifier:
 def check_shard(folder: Folder, name: str, decode: bool) -> None:
     """Raises `ShardError` with the first thing that is wrong with a finished shard."""
     finished = FinishedShard(folder, name)
+    _require(f"{name}{STATS_SUFFIX}" in folder.names(), UNFINISHED)
     stats = finished.stats()
     _require(sum(stats.get(count, 0) for count in COUNTS) == stats["count"], "the counts of its stats do not add up")
     statuses = _statuses(finished, stats, folder.names())

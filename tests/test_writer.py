@@ -144,3 +144,11 @@ def test_the_hash_column_is_named_by_its_algorithm(algorithm: str | None) -> Non
 def test_fetch_details_are_columns_at_the_end() -> None:
     columns = list(own_columns(WriteOptions(save_fetch_details=True)))
     assert columns[-4:] == ["sha256", "http_status", "final_url", "attempts"]
+
+
+def test_the_footer_of_a_parquet_file_holds_no_image(tmp_path: Path) -> None:
+    write_shard(tmp_path, "parquet")
+    columns = [pq.read_metadata(tmp_path / "00007.parquet").row_group(0).column(n) for n in range(15)]
+    found = {column.path_in_schema: (column.is_stats_set, column.compression) for column in columns}
+    assert found["key"] == (True, "SNAPPY")
+    assert found["jpg"] == (False, "UNCOMPRESSED")

@@ -94,4 +94,5 @@ class SampleWriter:
         if self.options.save_metadata:
             import pyarrow.parquet as pq
 
-            pq.write_table(self.metadata(), self.transaction.open(f"{self.name}.parquet"))
+            file = self.transaction.open(f"{self.name}.parquet")
+            pq.write_table(self.metadata(), file, write_page_checksum=True)

@@ -38,7 +38,11 @@ class ParquetWriter(SampleWriter):
         metadata = self.metadata()
         extensions = sorted({extension for extension, _, _ in self._places.values()} | {self.options.encode_format})
         schema = pa.schema([*metadata.schema, *(pa.field(extension, pa.binary()) for extension in extensions)])
-        with pq.ParquetWriter(self.transaction.open(f"{self.name}.parquet"), schema) as file:
+        target = self.transaction.open(f"{self.name}.parquet")
+        # Images are compressed already and no two are alike; statistics would put the whole of two into the footer.
+        plain = {"use_dictionary": metadata.schema.names, "write_statistics": metadata.schema.names}
+        compression = dict.fromkeys(metadata.schema.names, "snappy") | dict.fromkeys(extensions, "none")
+        with pq.ParquetWriter(target, schema, compression=compression, write_page_checksum=True, **plain) as file:
             for start in range(0, len(metadata), ROWS_IN_A_GROUP):
                 rows = metadata.slice(start, ROWS_IN_A_GROUP)
                 images = [self._images(start, len(rows), extension) for extension in extensions]
