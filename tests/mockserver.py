@@ -197,6 +197,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             with self.mock.lock:
                 self.mock.in_flight[host] -= 1
 
+    def do_CONNECT(self) -> None:
+        """As a proxy: a tunnel to an address of this machine."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.mock.requests.append(Seen(f"CONNECT {self.path}", headers, self.connection.getsockname()[0]))
+        host, _, port = self.path.rpartition(":")
+        self.close_connection = True
+        if host != "127.0.0.1":
+            self.send(502, b"no such host", "text/plain")
+            return
+        with socket.create_connection((host, int(port))) as upstream:
+            self.head(200)
+            _tunnel(self.connection, upstream)
+
     def _answer(self, path: str) -> None:
         _, _, rest = path.partition("/")
         name, _, self.rest_of_path = rest.partition("/")
@@ -252,6 +265,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Tests read `MockServer.requests` instead."""
+
+
+def _tunnel(one: socket.socket, other: socket.socket) -> None:
+    ends = {one: other, other: one}
+    while True:
+        readable, _, _ = select.select(list(ends), [], [])
+        for end in readable:
+            data = end.recv(65536)
+            if not data:
+                return
+            ends[end].sendall(data)
 
 
 Endpoint = Callable[[_Handler], None]
@@ -360,11 +384,12 @@ def _cookie(handler: _Handler) -> None:
 
 @endpoint("robots.txt")
 def _robots(handler: _Handler) -> None:
-    """``server.robots = (status, text)``; a status of 0 never answers."""
+    """``server.robots = (status, text)``; a status of 0 never answers, with 302 the text is the location."""
     status, text = handler.mock.robots
     if status == 0:
         handler.hang()
-    handler.send(status, text.encode(), "text/plain")
+    location = [("Location", text)] if status == 302 else []
+    handler.send(status, text.encode(), "text/plain", *location)
 
 
 @endpoint("x-robots")

@@ -125,7 +125,7 @@ def _engine_settings(options: FetchOptions, clock: Clock) -> EngineSettings:
         headers={"User-Agent": user_agent(options)},
         private_headers=options.headers,
         ca_file=ca_file,
-        tls_context=_TlsContext(ca_file),
+        tls_context=TlsContext(ca_file),
         call_later=clock.call_later,
     )
 
@@ -145,7 +145,7 @@ def _ca_file() -> str:
     return path
 
 
-class _TlsContext:
+class TlsContext:
     """Reads the CA bundle when the first thread needs it, once for all of them."""
 
     def __init__(self, ca_file: str | None) -> None:

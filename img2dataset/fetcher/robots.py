@@ -79,15 +79,22 @@ class RobotsTxt:
     def known(self, origin: str) -> RobotsRules | None:
         """The rules of `origin`, if they have been read."""
         with self._lock:
-            good_until, _, rules = self._known.get(origin, (0.0, 0, None))
-            return rules if time.monotonic() < good_until else None
+            return self._unexpired(origin)
 
     def wait(self, origin: str, done: Callable[[RobotsRules], None]) -> bool:
         """Call `done` when the rules of `origin` are there. True: nobody reads them yet, so the caller must."""
         with self._lock:
-            waiting = self._waiting.setdefault(origin, [])
-            waiting.append(done)
-            return len(waiting) == 1
+            rules = self._unexpired(origin)  # they may have come since the caller asked for them
+            if rules is None:
+                waiting = self._waiting.setdefault(origin, [])
+                waiting.append(done)
+                return len(waiting) == 1
+        done(rules)
+        return False
+
+    def _unexpired(self, origin: str) -> RobotsRules | None:
+        good_until, _, rules = self._known.get(origin, (0.0, 0, None))
+        return rules if time.monotonic() < good_until else None
 
     def learn(self, origin: str, outcome: Outcome) -> None:
         """The robots.txt of `origin` has been fetched, or not."""

@@ -232,7 +232,7 @@ class Worker:
         if answer.status in _REDIRECTS and location is not None:
             self._redirect(job, location)
             return
-        retry_after = _retry_after(answer.header.first("retry-after"))
+        retry_after = retry_after_seconds(answer.header.first("retry-after"))
         if answer.status in _THROTTLES:
             self._schedule.throttled(job, retry_after, self._options.timeout)
         self._failed(job, http_status_reason(answer.status), retry_after)
@@ -255,7 +255,7 @@ class Worker:
         if reason not in _RETRIED or job.retries >= self._options.retries or not fits:
             job.finish(job.outcome(None, reason))
             return
-        wait = _back_off(job.retries) if retry_after is None else retry_after + _jitter()
+        wait = back_off(job.retries) if retry_after is None else retry_after + _jitter()
         job.retries += 1
         job.start_again()
         self._schedule.resume_later(job, wait)
@@ -265,7 +265,7 @@ def _jitter() -> float:
     return random.uniform(0, 0.25)
 
 
-def _back_off(retries: int) -> float:
+def back_off(retries: int) -> float:
     """Seconds before the next attempt, so many `retries` having been made."""
     return random.uniform(0.5, 1.0) * min(2.0**retries, _LONGEST_BACK_OFF)
 
@@ -278,7 +278,7 @@ def _as_utf8(text: str) -> str:
         return text
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after_seconds(value: str | None) -> float | None:
     """The seconds to wait that a ``Retry-After`` header asks for, given in seconds or as a date."""
     if value is None:
         return None
