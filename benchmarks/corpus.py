@@ -1,4 +1,4 @@
-"""Make a corpus that is like what image links of the web lead to, out of photos that scikit-image and scikit-learn ship.
+"""Make a corpus like what image links of the web lead to, out of photos that scikit-image and scikit-learn ship.
 
     python benchmarks/corpus.py FOLDER --count 1000 --seed 0
 
@@ -76,10 +76,11 @@ def corpus(count: int, seed: int = 0) -> Iterator[CorpusImage]:
     kinds, weights = list(FORMATS), list(FORMATS.values())
     for _ in range(count):
         kind = draw.choices(kinds, weights)[0]
-        yield CorpusImage(kind, _encode(crop(*_size(kind, draw), draw), kind, draw))
+        yield CorpusImage(kind, _encode(crop(*drawn_size(kind, draw), draw), kind, draw))
 
 
-def _size(kind: str, draw: random.Random) -> tuple[int, int]:
+def drawn_size(kind: str, draw: random.Random) -> tuple[int, int]:
+    """Width and height of a picture of a kind."""
     while True:
         longer = draw.lognormvariate(0, SPREAD) * MEDIAN * (0.5 if kind in LOSSLESS else 1)
         shorter = longer * draw.choice((1.0, 3 / 4, 3 / 4, 2 / 3, 2 / 3, 9 / 16))

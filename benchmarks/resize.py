@@ -1,9 +1,9 @@
-"""CPU time of the Resizer beside OpenCV's on a web-like corpus: full decode and INTER_AREA, one thread, JPEG quality 95.
+"""CPU time of the Resizer beside OpenCV (full decode, INTER_AREA, JPEG quality 95, one thread) on a web-like corpus.
 
     python benchmarks/resize.py --count 500 --rounds 3
 
-Prints CPU milliseconds for one image, by format of the input and by resize mode, and the ratio of ours to OpenCV's: below
-1 is faster. Both decode, resize to 256 pixels, pad, and encode. The best of some rounds, in turns, counts.
+Prints CPU milliseconds for one image, by format of the input and by resize mode, and the ratio of ours to OpenCV's:
+below 1 is faster. Both decode, resize to 256 pixels, pad, and encode. The best of some rounds, in turns, counts.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class ImageFormat:
     parameters: Callable[[int], Mapping[str, object]]
 
 
-# The fastest settings of webp and avif: the slower ones save 5 to 10 % of bytes for 2 to 10 times the CPU (docs/images.md).
+# webp and avif at their fastest: slower settings save 4 to 8 % of the bytes for up to ten times the CPU, see docs.
 ENCODERS = {
     "jpg": ImageFormat("JPEG", 65_500, lambda quality: {"quality": quality, "subsampling": "4:2:0"}),
     "png": ImageFormat("PNG", 2**31 - 1, lambda level: {"compress_level": level}),
