@@ -114,7 +114,7 @@ class RobotsTxt:
 def _rules(outcome: Outcome) -> RobotsRules:
     """As RFC 9309, 2.3.1: an answer of 4xx, and too many redirects, allow everything; no answer and 5xx nothing."""
     if outcome.body is not None:
-        return RobotsRules(parsed=Protego.parse(outcome.body.decode("utf-8", "replace")))
+        return RobotsRules(parsed=Protego.parse(_whole_lines(outcome.body).decode("utf-8", "replace")))
     status = outcome.http_status or 0
     if outcome.error == http_status_reason(status) and 400 <= status < 500:
         return RobotsRules()
@@ -123,6 +123,11 @@ def _rules(outcome: Outcome) -> RobotsRules:
     if outcome.error in _TELLS_MORE:
         return RobotsRules(error=outcome.error)
     return RobotsRules(error=Reason.ROBOTS_TXT_UNREACHABLE)
+
+
+def _whole_lines(text: bytes) -> bytes:
+    """Without the last line of a file that was cut: half of ``Disallow: /private`` may say ``Disallow: /``."""
+    return text[: text.rfind(b"\n") + 1] if len(text) >= ROBOTS_TXT_BYTES else text
 
 
 # The image's own request would have failed in the same way.
