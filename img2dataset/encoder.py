@@ -58,6 +58,9 @@ class Encoder:
         return file.getvalue()
 
     def _require_support(self) -> None:
-        Image.init()
+        """Load the few plugins that have our formats, or else all of Pillow's, and refuse what none of them writes."""
+        for load_plugins in (Image.preinit, Image.init):
+            if self._format.pillow_name not in Image.SAVE:
+                load_plugins()
         if self._format.pillow_name not in Image.SAVE:
             raise OptionsError(f"encode_format is {self.extension!r}, which this Pillow cannot write; use jpg or png")

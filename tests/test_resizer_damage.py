@@ -89,21 +89,24 @@ def peak_megabytes() -> float:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("pillow_name", "parameters"),
     [
-        pytest.param(encoded(picture(300, 200)), id="baseline jpg"),
-        pytest.param(encoded(picture(300, 200), progressive=True), id="progressive jpg"),
-        pytest.param(encoded(picture(300, 200), "PNG"), id="png"),
-        pytest.param(encoded(picture(300, 200).quantize(), "GIF"), id="gif"),
-        pytest.param(encoded(picture(300, 200), "WEBP"), id="webp"),
-        pytest.param(encoded(picture(300, 200), "AVIF"), id="avif"),
-        pytest.param(encoded(picture(300, 200), "BMP"), id="bmp"),
-        pytest.param(encoded(picture(300, 200), "TIFF", compression="tiff_lzw"), id="tif"),
-        pytest.param(encoded(picture(300, 200), "JPEG2000"), id="jp2"),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("GIF", {}),
+        ("WEBP", {}),
+        ("AVIF", {}),
+        ("BMP", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("JPEG2000", {}),
     ],
 )
-def test_a_cut_image_is_refused_or_whole(body: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_cut_image_is_refused_or_whole(
+    pillow_name: str, parameters: dict[str, object], capfd: pytest.CaptureFixture[str]
+) -> None:
     """What was cut off may have been no more than the end mark; a picture that differs is never saved."""
+    body = encoded(picture(300, 200), pillow_name, **parameters)
     resize = Resizer(ResizeOptions(resize_mode="no", encode_format="png"))
     whole = resize(body).data
     lengths = {*range(20, len(body), len(body) // 60), *range(len(body) - 30, len(body))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -20,6 +21,7 @@ ROUNDED = {"icc-swapped.png": 1, "icc-swapped-palette.png": 1, "icc-grey.png": 1
 """Files without loss whose colours go through a transform in 8 bits: levels of 255 that they may be off."""
 LOSSY = 4
 LACKING = {f".{name}" for name in ("avif", "webp") if not features.check(name)}
+LACKING |= {".heic"} if find_spec("pillow_heif") is None else set()
 
 
 def resized(name: str, **options: object) -> ResizedImage:
