@@ -1,5 +1,6 @@
 # make demo    a dataset from a loopback server, in demo_output/
 # make test    every test
+# make test-kill    kills 150 runs at random moments, where `make test` kills 25
 # make lint    ruff and mypy
 # make bench   img2dataset beside its peer, with a verdict for every target: about an hour on 2 cores
 # make bench-quick    the same, cut down to what shows gross regressions in three minutes
@@ -14,13 +15,16 @@ INSTALLED := $(VENV)/.installed
 TEST_INSTALLED := $(VENV)/.test-installed
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench bench-quick clean
+.PHONY: demo test test-kill lint bench bench-quick clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
 
 test: $(TEST_INSTALLED)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-kill: $(TEST_INSTALLED)
+	IMG2DATASET_TEST_KILLS=150 $(BIN)/python -m pytest tests/test_kills.py
 
 lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check

@@ -50,6 +50,10 @@ class RemoteFolder(Folder):
         file: IO[bytes] = self._store.open(self.join(name), "rb")
         return file
 
+    def read(self, name: str) -> bytes:
+        data: bytes = self._store.cat_file(self.join(name))
+        return data
+
     def remove(self, name: str) -> None:
         self._store.rm(self.join(name), recursive=True)
 
