@@ -79,6 +79,7 @@ class MockServer:
         self.requests: list[Seen] = []
         self.connections = 0
         self.robots: tuple[int, str] = (404, "")
+        self.raw_location = b"/"
         self.visits: Counter[str] = Counter()
         self.in_flight: Counter[str] = Counter()
         self.peak_in_flight: Counter[str] = Counter()
@@ -450,6 +451,12 @@ def _redirect(handler: _Handler) -> None:
     """``/redirect?to=<location>&code=302``: a redirect; without ``to`` it names no location."""
     locations = [("Location", quote(to, safe="%/:=&?~#+!$,;'@()*[]")) for to in handler.query.get("to", [])]
     handler.send(int(handler.parameter("code", "302")), b"", "text/plain", *locations)
+
+
+@endpoint("raw-redirect")
+def _raw_redirect(handler: _Handler) -> None:
+    """A redirect to ``server.raw_location``, bytes that no standard may allow in a header."""
+    handler.send(302, b"", "text/plain", ("Location", handler.mock.raw_location.decode("latin-1")))
 
 
 @endpoint("redirect-loop")

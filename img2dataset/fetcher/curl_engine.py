@@ -67,7 +67,6 @@ class CurlEngine:
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         # One request at a time gains nothing from HTTP/2, which costs more CPU.
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
         curl.setopt(pycurl.MAXFILESIZE_LARGE, settings.max_download_bytes)
@@ -108,6 +107,9 @@ class CurlEngine:
         if (hop.proxy or "") != self._proxy:
             self._proxy = hop.proxy or ""
             curl.setopt(pycurl.PROXY, self._proxy)
+            curl.unsetopt(pycurl.REQUEST_TARGET)
+        if not hop.proxy:
+            curl.setopt(pycurl.REQUEST_TARGET, hop.path)  # libcurl would change the case of percent-encodings
         self._pin(hop.addresses[:_MOST_ADDRESSES], hop.port)
 
     def _pin(self, addresses: tuple[str, ...], port: int) -> None:

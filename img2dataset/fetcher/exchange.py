@@ -52,6 +52,11 @@ class Hop:
     send_private_headers: bool
     timeout: float
 
+    @property
+    def path(self) -> str:
+        """What the server is asked for, with its query, byte for byte as in the URL."""
+        return self.url[self.url.index("/", self.url.index("//") + 2) :]
+
 
 class Header:
     """The header of an answer. Names are matched in any case."""

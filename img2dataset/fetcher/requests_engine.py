@@ -8,9 +8,11 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import requests
 import requests.adapters
@@ -100,8 +102,17 @@ class RequestsEngine:
         request.prepare_headers(self._headers[hop.send_private_headers])
         request.prepare_cookies({})
         request.prepare_body(None, None)
-        request.prepare_auth(None, hop.url)
+        request.headers.update(_authorization(hop.url))
         return request
+
+
+def _authorization(url: str) -> dict[str, str]:
+    """The credentials of a URL, in any character; the library takes only those of Latin-1."""
+    userinfo = urlsplit(url).netloc.rpartition("@")[0]
+    if not userinfo:
+        return {}
+    user, _, password = userinfo.partition(":")
+    return {"Authorization": f"Basic {b64encode(unquote_to_bytes(user) + b':' + unquote_to_bytes(password)).decode()}"}
 
 
 def _merged(shared: Mapping[str, str], private: Mapping[str, str]) -> dict[str, str]:
@@ -126,6 +137,7 @@ class _Deadline:
 
     def __init__(self, hop: Hop) -> None:
         self.addresses = hop.addresses[:_MOST_ADDRESSES]
+        self.path = None if hop.proxy else hop.path
         self.connected = False
         self._proxied = hop.proxy is not None
         self._end = time.monotonic() + hop.timeout
@@ -238,10 +250,12 @@ class _Pinned(urllib3.connection.HTTPConnection):
                 return connection
         raise urllib3.exceptions.NewConnectionError(self, "no address answered") from error
 
-    def request(self, *arguments: Any, **options: Any) -> None:
+    def request(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
+        deadline = _this_thread.deadline
         if self._twin is not None:
-            _this_thread.deadline.watch(self._twin)
-        super().request(*arguments, **options)
+            deadline.watch(self._twin)
+        # The URL that comes here has had its percent-encodings changed on the way.
+        super().request(method, deadline.path or url, *arguments, **options)
 
     def close(self) -> None:
         super().close()
