@@ -107,9 +107,7 @@ class CurlEngine:
         if (hop.proxy or "") != self._proxy:
             self._proxy = hop.proxy or ""
             curl.setopt(pycurl.PROXY, self._proxy)
-            curl.unsetopt(pycurl.REQUEST_TARGET)
-        if not hop.proxy:
-            curl.setopt(pycurl.REQUEST_TARGET, hop.path)  # libcurl would change the case of percent-encodings
+        curl.setopt(pycurl.REQUEST_TARGET, hop.request_target)  # libcurl would change the case of percent-encodings
         self._pin(hop.addresses[:_MOST_ADDRESSES], hop.port)
 
     def _pin(self, addresses: tuple[str, ...], port: int) -> None:

@@ -53,9 +53,14 @@ class Hop:
     timeout: float
 
     @property
-    def path(self) -> str:
-        """What the server is asked for, with its query, byte for byte as in the URL."""
-        return self.url[self.url.index("/", self.url.index("//") + 2) :]
+    def request_target(self) -> str:
+        """What stands in the request line: the path and query, byte for byte as in the URL; all of it for a proxy."""
+        start = self.url.index("//") + 2
+        end = self.url.index("/", start)
+        path = self.url[end:]
+        if self.proxy and self.proxy.startswith("http") and self.url.startswith("http:"):
+            return f"http://{self.url[start:end].rpartition('@')[2]}{path}"
+        return path
 
 
 class Header:

@@ -137,7 +137,7 @@ class _Deadline:
 
     def __init__(self, hop: Hop) -> None:
         self.addresses = hop.addresses[:_MOST_ADDRESSES]
-        self.path = None if hop.proxy else hop.path
+        self.request_target = hop.request_target
         self.connected = False
         self._proxied = hop.proxy is not None
         self._end = time.monotonic() + hop.timeout
@@ -250,12 +250,12 @@ class _Pinned(urllib3.connection.HTTPConnection):
                 return connection
         raise urllib3.exceptions.NewConnectionError(self, "no address answered") from error
 
-    def request(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
+    def request(self, method: str, _: str, *arguments: Any, **options: Any) -> None:
         deadline = _this_thread.deadline
         if self._twin is not None:
             deadline.watch(self._twin)
         # The URL that comes here has had its percent-encodings changed on the way.
-        super().request(method, deadline.path or url, *arguments, **options)
+        super().request(method, deadline.request_target, *arguments, **options)
 
     def close(self) -> None:
         super().close()
