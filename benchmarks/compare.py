@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import os
 import platform
 import shlex
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import long_runs
 import parts
 import whole_runs
-from contestants import PEER, cache_folder, peer
+from contestants import HERE, PEER, cache_folder, peer
 from corpus import corpus
 from isolation import isolate
 from sections import Section, Setup, verdict_table
@@ -35,12 +37,19 @@ CORPUS_COUNT, QUICK_CORPUS_COUNT = 4000, 800
 ROUNDS, QUICK_ROUNDS = 3, 2
 
 
+def corpus_folder() -> Path:
+    """The corpus of this `corpus.py` and this Pillow: another one makes other files."""
+    digest = hashlib.sha256((HERE / "corpus.py").read_bytes()).hexdigest()
+    return cache_folder(f"corpus-{digest[:8]}-pillow-{version('pillow')}")
+
+
 def chunk_of_corpus(number: int) -> list[str]:
     """The names of a chunk's files, which are made when they are not there yet."""
-    folder = cache_folder("corpus")
+    folder = corpus_folder()
     chunk = folder / f"{number:03d}"
     if not chunk.exists():
-        unfinished = cache_folder(f"corpus/{number:03d}.unfinished")
+        unfinished = folder / f"{number:03d}.unfinished"
+        unfinished.mkdir(exist_ok=True)
         for index, image in enumerate(corpus(CHUNK, seed=number)):
             (unfinished / f"{index:03d}.{image.extension}").write_bytes(image.body)
         unfinished.rename(chunk)
@@ -48,7 +57,7 @@ def chunk_of_corpus(number: int) -> list[str]:
 
 
 def corpus_names(count: int) -> list[str]:
-    """The files of a corpus of `count` images, below the cache's folder ``corpus``."""
+    """The files of a corpus of `count` images, below `corpus_folder()`."""
     with ProcessPoolExecutor() as pool:
         return [name for names in pool.map(chunk_of_corpus, range(count // CHUNK)) for name in names]
 
@@ -81,9 +90,9 @@ def main() -> None:
     rival = peer()  # before the network is gone
     isolated = isolate()
     names = corpus_names(QUICK_CORPUS_COUNT if arguments.quick else CORPUS_COUNT)
-    with servers(cache_folder("corpus"), has_names=isolated) as started:
+    with servers(corpus_folder(), has_names=isolated) as started:
         rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
-        setup = Setup(servers=started, names=names, peer=rival, rounds=rounds)
+        setup = Setup(servers=started, corpus=corpus_folder(), names=names, peer=rival, rounds=rounds)
         print(f"    python {shlex.join(sys.argv)}\n\n{datetime.date.today()}, {machine()}; server: {started.program};")
         print(f"peer: {PEER}; median (lowest–highest) of {rounds} runs each, in turns.\n", flush=True)
         verdicts = []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from contestants import CACHE, cache_folder
+from contestants import cache_folder
 from sections import Section, Setup
 
 from img2dataset.filesystem import open_folder
@@ -40,7 +40,7 @@ def writer(setup: Setup) -> Section:
     """Samples a second, from encoded images to a finished shard."""
     options = ReadOptions(url_list=str(_lists()["parquet"]), caption_col="caption", number_sample_per_shard=WRITTEN)
     shard = next(Reader(options).shards())
-    images = [(CACHE / "corpus" / name).read_bytes() for name in setup.names if name.endswith(".jpg")]
+    images = [(setup.corpus / name).read_bytes() for name in setup.names if name.endswith(".jpg")]
     images = [image for image in images if len(image) < 25_000][:100]
     rows = []
     for output_format in WRITERS:

@@ -6,6 +6,7 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from contestants import Contestant
 from servers import Servers
@@ -15,9 +16,10 @@ Row = Sequence[object]
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What every section needs. ``names`` are the files of the corpus."""
+    """What every section needs. ``names`` are the files in the folder ``corpus``."""
 
     servers: Servers
+    corpus: Path
     names: list[str]
     peer: Contestant
     rounds: int
