@@ -215,6 +215,7 @@ def bare_engine(engine: str) -> Iterator[Engine]:
     made = FETCHERS[engine]()(
         EngineSettings(
             max_download_bytes=1_000_000,
+            kept_connections=5,
             headers={"User-Agent": "test"},
             private_headers={},
             ca_file=None,

@@ -69,6 +69,7 @@ class CurlEngine:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
+        curl.setopt(pycurl.MAXCONNECTS, settings.kept_connections)
         curl.setopt(pycurl.MAXFILESIZE_LARGE, settings.max_download_bytes)
         # Which proxy is used is the fetcher's decision: libcurl must not read the environment.
         curl.setopt(pycurl.PROXY, "")

@@ -26,10 +26,12 @@ class EngineSettings:
 
     `headers` go to every server, `private_headers` only to the servers that the url list names. `ca_file` is a PEM
     bundle; None switches the check of certificates off. `tls_context` gives the bundle as an SSLContext, the same one
-    each time. `call_later` calls a short function in so many seconds, from another thread.
+    each time. `kept_connections` may stay open in an engine for later requests. `call_later` calls a short function in
+    so many seconds, from another thread.
     """
 
     max_download_bytes: int
+    kept_connections: int
     headers: Mapping[str, str]
     private_headers: Mapping[str, str]
     ca_file: str | None

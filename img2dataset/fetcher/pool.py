@@ -20,6 +20,7 @@ from img2dataset.fetcher.budget import ByteBudget
 from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.exchange import EngineFactory, EngineSettings
 from img2dataset.fetcher.guard import Guard
+from img2dataset.fetcher.open_files import connections_to_keep
 from img2dataset.fetcher.proxies import Proxies
 from img2dataset.fetcher.resolver import Backend, Resolver
 from img2dataset.fetcher.robots import PRODUCT_TOKEN, RobotsTxt
@@ -122,6 +123,7 @@ def _engine_settings(options: FetchOptions, clock: Clock) -> EngineSettings:
     ca_file = None if options.ignore_ssl_certificate else _ca_file()
     return EngineSettings(
         max_download_bytes=options.max_download_bytes,
+        kept_connections=connections_to_keep(options.thread_count),
         headers={"User-Agent": user_agent(options)},
         private_headers=options.headers,
         ca_file=ca_file,
