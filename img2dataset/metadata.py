@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from img2dataset.columns import integers, strings
 from img2dataset.options import WriteOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pyarrow as pa
+
+BUILDERS: dict[str, Callable[[list[Any]], pa.Array]] = {"string": strings, "int32": integers}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,8 +85,7 @@ def metadata_table(samples: Sequence[Sample], additional: pa.Table, shard_id: in
     """The metadata of a shard, a row for each of `samples`, which are in key order as `additional`'s rows are."""
     import pyarrow as pa
 
-    schema = metadata_schema(list(additional.schema), options)
     rows = [own_values(sample, shard_id, options) for sample in samples]
-    own = pa.Table.from_pylist(rows, schema=pa.schema([schema.field(name) for name in own_columns(options)]))
+    own = [BUILDERS[kind]([row[name] for row in rows]) for name, kind in own_columns(options).items()]
     kept = additional.columns if options.save_metadata else []
-    return pa.table([*kept, *own.columns], schema=schema)
+    return pa.table([*kept, *own], schema=metadata_schema(list(additional.schema), options))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from img2dataset.columns import strings
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.options import INPUT_FORMATS, ReadOptions
 from img2dataset.shards import Rows, Shard, to_ipc
@@ -109,7 +110,7 @@ def _read_text(file: IO[bytes], options: ReadOptions) -> Iterator[pa.Table]:
     for block in _whole_lines(file):
         lines = [line.removesuffix("\r") for line in block.decode("utf-8", "replace").split("\n")]
         urls = [line for line in lines if line and not line.isspace()]
-        yield pa.table({"url": pa.array(urls, pa.string())})
+        yield pa.table({"url": strings(urls)})
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
@@ -296,6 +297,6 @@ def _require_text_column(option: str, field: pa.Field, path: str) -> None:
     import pyarrow as pa
 
     try:
-        pa.array([], field.type).cast(pa.string())
+        pa.nulls(0, field.type).cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise OptionsError(f"{option} is {field.name!r}, which in {path} is {field.type}; it must be text") from error

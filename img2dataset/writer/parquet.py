@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from img2dataset.columns import binaries
 from img2dataset.metadata import Sample
 from img2dataset.writer.base import SampleWriter
 
@@ -49,7 +50,7 @@ class ParquetWriter(SampleWriter):
                 file.write_table(pa.table([*rows.columns, *images], schema=schema))
 
     def _images(self, start: int, count: int, extension: str) -> pa.Array:
-        return pa.array([self._image(row, extension) for row in range(start, start + count)], pa.binary())
+        return binaries([self._image(row, extension) for row in range(start, start + count)])
 
     def _image(self, row: int, extension: str) -> bytes | None:
         found, offset, length = self._places.get(row, ("", 0, 0))
