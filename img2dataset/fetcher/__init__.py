@@ -51,7 +51,7 @@ class Fetcher:
     """
 
     def __init__(
-        self, options: FetchOptions, *, backend: Backend | None = None, memory: int = 256 * 1024 * 1024
+        self, options: FetchOptions, *, backend: Backend | None = None, memory: int = 128 * 1024 * 1024
     ) -> None:
         from img2dataset.fetcher.pool import Pool
 
