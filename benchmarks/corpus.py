@@ -132,7 +132,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(corpus(arguments.count, arguments.seed)):
-        (arguments.folder / f"{number:06d}.{image.extension}").write_bytes(image.body)
+        (arguments.folder / f"{number:06d}.{image.kind}").write_bytes(image.body)
 
 
 if __name__ == "__main__":
