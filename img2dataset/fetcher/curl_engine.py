@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 
 import pycurl
 
@@ -14,6 +15,9 @@ _BUFFER_BYTES = 256 * 1024
 _MOST_ADDRESSES = 4
 
 _HEADER_BYTES = 256 * 1024
+# Without the post-quantum exchange, which OpenSSL would offer first: it takes 0.1 of a handshake's 1.1 ms, and public
+# images need no secrecy for decades.
+_KEY_EXCHANGES = "X25519:P-256:P-384:P-521"
 
 _REASONS = {
     pycurl.E_OPERATION_TIMEDOUT: Reason.TIMED_OUT,
@@ -82,6 +86,8 @@ class CurlEngine:
         else:
             curl.setopt(pycurl.SSL_VERIFYPEER, 0)
             curl.setopt(pycurl.SSL_VERIFYHOST, 0)
+        with suppress(pycurl.error):  # libcurl may have been built with another TLS library than OpenSSL
+            curl.setopt(pycurl.SSL_EC_CURVES, _KEY_EXCHANGES)
 
     def get(self, hop: Hop, body: Body) -> Answer:
         """See `Engine.get`."""

@@ -68,18 +68,19 @@ class Hop:
 class Header:
     """The header of an answer. Names are matched in any case."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_lines", "_lower")
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self._lines = lines
+        self._lower = b"".join(lines).lower()
 
     def all(self, name: str) -> list[str]:
-        """The values of every line with this name, in order."""
-        wanted = name.lower().encode("ascii") + b":"
+        """The values of every line with this name, which is given in lower case, in order."""
+        wanted = name.encode("ascii") + b":"
+        if wanted not in self._lower:  # most often it is not there, and this is asked of every answer
+            return []
         size = len(wanted)
-        return [
-            line[size:].strip().decode("latin-1") for line in self._lines if line[:size].lower() == wanted
-        ]  # fmt: skip
+        return [line[size:].strip().decode("latin-1") for line in self._lines if line[:size].lower() == wanted]
 
     def first(self, name: str) -> str | None:
         """The value of the first line with this name."""

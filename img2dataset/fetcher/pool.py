@@ -86,7 +86,7 @@ class Pool:
 
     def _freed(self, count: int) -> None:
         self.budget.release(count)
-        self._schedule.wake()
+        self._schedule.memory_is_free()
 
     def _start_thread(self) -> None:
         if len(self._threads) < self._options.thread_count:

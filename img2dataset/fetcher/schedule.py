@@ -50,6 +50,7 @@ class Schedule:
         # Jobs whose size is known to be above the usual: each waits until all of its size is free, and all others wait
         # for it.
         self._large: deque[Job] = deque()
+        self._starved = False
         self._added = 0
         self._taken = 0
         self._closed = False
@@ -118,10 +119,11 @@ class Schedule:
             pause = host.throttled(time.monotonic(), retry_after, longest)
         self._clock.call_later(pause, functools.partial(self._pause_is_over, host))
 
-    def wake(self) -> None:
-        """Memory has become free."""
-        with self._lock:
-            self._work_has_come()
+    def memory_is_free(self) -> None:
+        """Some memory has become free. Cheap while there is enough of it."""
+        if self._starved:
+            with self._lock:
+                self._work_has_come()
 
     def close(self) -> None:
         """Hand out nothing any more."""
@@ -132,9 +134,9 @@ class Schedule:
     def _next(self, last: str | None, now: float) -> Job | None:
         large = self._large[0] if self._large else None
         if large and self._host(large).free_turns(now) >= 1:
-            reserved = self._budget.admit(large.room)
+            reserved = self._admit(large.room)
             return None if reserved is None else self._start(self._large.popleft(), reserved, now)
-        reserved = self._budget.admit(None)
+        reserved = self._admit(None)
         if reserved is None:
             return None
         host = self._host_with_turn(last, now)
@@ -142,6 +144,12 @@ class Schedule:
             self._budget.release(reserved)
             return None
         return self._start(host.waiting.popleft(), reserved, now)
+
+    def _admit(self, room: int | None) -> int | None:
+        self._starved = True  # before the question: whoever gives memory back after a refusal sees it
+        reserved = self._budget.admit(room)
+        self._starved = reserved is None
+        return reserved
 
     def _start(self, job: Job, reserved: int, now: float) -> Job:
         host = self._host(job)
