@@ -138,7 +138,7 @@ def download(
         downscale_interpolation: Filter that reduces, of the same names.
         encode_format: Format of the saved images: jpg, png, webp or avif.
         encode_quality: For jpg 1 to 100, for webp and avif 0 to 100, for png the compression level, 0 to 9. None means
-            95, 90, 80 and 3.
+            95, 95, 90 and 1.
         skip_reencode: Keep a file's own bytes when it has the right format already and no pixel would change.
         disable_all_reencoding: Keep every file as it was fetched, only checked to be an image; nothing is resized.
         min_image_size: Leave out images whose shorter side has fewer pixels.
@@ -183,6 +183,7 @@ def download(
         raise OptionsError(
             "bbox_col blurs images, and disable_all_reencoding keeps them as they are; choose one of them"
         )
+    _check_encoder(resize)
     patience = PATIENCE * fetch.timeout * (fetch.retries + 1) + FLUSH
     run = _group(RunOptions, arguments | {"shard_patience": patience})
 
@@ -199,6 +200,14 @@ def _texts(value: Sequence[str] | None) -> tuple[str, ...] | None:
 
 def _group(kind: type[Group], arguments: Mapping[str, Any]) -> Group:
     return kind(**{field.name: arguments[field.name] for field in dataclasses.fields(kind) if field.name in arguments})
+
+
+def _check_encoder(options: ResizeOptions) -> None:
+    """See that the installed Pillow writes the format."""
+    if options.encode_format != ResizeOptions.encode_format:
+        from img2dataset.encoder import Encoder
+
+        Encoder(options.encode_format, options.encode_quality)
 
 
 def _check_names(arguments: Mapping[str, Any]) -> None:
