@@ -68,12 +68,16 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers(corpus: Path, has_names: bool) -> Iterator[Servers]:
-    """Serve the files of the folder `corpus`. `has_names`: port 53 is ours to take."""
+def servers(corpus: Path, has_names: bool, own_certificates: bool = False) -> Iterator[Servers]:
+    """Serve the files of the folder `corpus`. `has_names`: port 53 is ours to take.
+
+    `own_certificates`: every https host has a small one of its own, as on the web, if nginx serves.
+    """
     http, https, unruly, unruly_tls = _free_ports(4)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        certificate, ca_bundle = _certificate(folder)
+        authority = trustme.CA()
+        certificate, ca_bundle = _certificate(folder, authority)
         program = [sys.executable, str(HERE / "webserver.py"), str(corpus), "--certificate", str(certificate)]
         names = ["--dns"] if has_names else []
         stack.enter_context(_started([*program, "--http", str(unruly), "--https", str(unruly_tls), *names], unruly))
@@ -81,6 +85,8 @@ def servers(corpus: Path, has_names: bool) -> Iterator[Servers]:
         if nginx:
             configuration = folder / "nginx.conf"
             user = "user root;" if os.geteuid() == 0 else ""
+            if own_certificates:
+                certificate = _own_certificates(folder, authority)
             values = {"root": corpus, "certificate": certificate, "http": http, "https": https}
             configuration.write_text(_NGINX.format(folder=folder, user=user, **values))
             command = [nginx, "-p", str(folder), "-c", str(configuration), "-e", str(folder / "error.log")]
@@ -95,13 +101,19 @@ def servers(corpus: Path, has_names: bool) -> Iterator[Servers]:
         )
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
+def _certificate(folder: Path, authority: trustme.CA) -> tuple[Path, Path]:
     """A certificate for all https hosts, with its key, and a bundle of full size that its issuer is in."""
-    authority = trustme.CA()
     certificate, ca_bundle = folder / "server.pem", folder / "ca-bundle.pem"
     authority.issue_cert(*TLS_HOSTS).private_key_and_cert_chain_pem.write_to_path(str(certificate))
     ca_bundle.write_bytes(Path(certifi.where()).read_bytes() + authority.cert_pem.bytes())
     return certificate, ca_bundle
+
+
+def _own_certificates(folder: Path, authority: trustme.CA) -> Path:
+    """A certificate for each https host; the name of its file as nginx finds it."""
+    for host in TLS_HOSTS:
+        authority.issue_cert(host).private_key_and_cert_chain_pem.write_to_path(str(folder / f"{host}.pem"))
+    return folder / "$server_addr.pem"
 
 
 def _free_ports(count: int) -> list[int]:
