@@ -10,6 +10,7 @@ A name that is not in the table does not exist.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import struct
@@ -50,15 +51,24 @@ class DnsServer:
             packet, client = self._socket.recvfrom(4096)
             if self._closing:
                 return
-            reply = self._reply(packet)
+            name, kind, question = _question(packet)
+            self.queries[name] += 1
+            entry = self.zone.get(name, self.default)
+            if callable(entry):  # which may take its time
+                arguments = (packet, kind, question, entry, client)
+                threading.Thread(target=self._reply_later, args=arguments, daemon=True).start()
+            elif reply := self._reply(packet, kind, question, entry):
+                self._socket.sendto(reply, client)
+
+    def _reply_later(
+        self, packet: bytes, kind: int, question: bytes, ask: Callable[[], Answer], client: tuple[str, int]
+    ) -> None:
+        reply = self._reply(packet, kind, question, ask())
+        with contextlib.suppress(OSError):  # the test may be over
             if reply:
                 self._socket.sendto(reply, client)
 
-    def _reply(self, packet: bytes) -> bytes | None:
-        name, kind, question = _question(packet)
-        self.queries[name] += 1
-        entry = self.zone.get(name, self.default)
-        answer = entry() if callable(entry) else entry
+    def _reply(self, packet: bytes, kind: int, question: bytes, answer: Answer) -> bytes | None:
         if answer == SWALLOW:
             return None
         if isinstance(answer, str):

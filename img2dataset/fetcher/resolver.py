@@ -25,6 +25,10 @@ _PLACES = 64
 _PLACE_SECONDS = 1.0
 _MOST_AT_ONCE = 1024
 _SYSTEM_THREADS = 32
+# c-ares expects the next answer as fast as the last ones, within a quarter of a second from a caching name server, and
+# waits twice as long with each try. So many reach beyond the usual `timeout`: a name that the server has to look for
+# must not fail because the others were in its cache.
+_TRIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ class CaresBackend:
     def __init__(self, servers: Sequence[str] | None = None) -> None:
         import pycares
 
-        self._channel = pycares.Channel(servers=servers)
+        self._channel = pycares.Channel(servers=servers, tries=_TRIES)
         errors = pycares.errno
         self._not_found = {errors.ARES_ENOTFOUND, errors.ARES_ENODATA, errors.ARES_EBADNAME}
         self._no_answer = {errors.ARES_ETIMEOUT}
