@@ -601,6 +601,13 @@ def _cut_chunks(handler: _Handler) -> None:
     handler.drop()
 
 
+@endpoint("early-hints")
+def _early_hints(handler: _Handler) -> None:
+    """An interim answer, then the photo."""
+    handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nX-Robots-Tag: noai\r\n\r\n")
+    handler.send(200, PHOTO, "image/jpeg")
+
+
 @endpoint("empty")
 def _empty(handler: _Handler) -> None:
     """A success with nothing in it."""

@@ -58,6 +58,13 @@ def test_a_failure_says_why(server: MockServer, engine: str, path: str, error: s
     assert (result.body, result.error, result.attempts, result.http_status) == (None, error, 1, status)
 
 
+def test_an_interim_answer_is_not_the_answer(server: MockServer) -> None:
+    """libcurl knows them all; Python's http.client, below requests, only 100."""
+    by_curl, by_requests = (fetch_one(server.url("/early-hints"), http_client=name) for name in FETCHERS)
+    assert (by_curl.body, by_curl.http_status) == (PHOTO, 200)
+    assert by_requests.error == "http 103"
+
+
 def test_a_closed_port_is_a_refused_connection(engine: str, unused_port: int) -> None:
     result = fetch_one(f"http://127.0.0.1:{unused_port}/", http_client=engine)
     assert (result.error, result.attempts, result.http_status) == (Reason.CONNECTION_REFUSED, 1, None)

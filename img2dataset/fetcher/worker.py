@@ -24,7 +24,7 @@ MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _THROTTLES = frozenset({429, 503})
 # What may pass within seconds. A timeout is not among them: it has cost enough.
-_RETRIED = frozenset(
+RETRIED = frozenset(
     {
         Reason.DNS_TEMPORARY,
         Reason.CONNECTION_REFUSED,
@@ -252,7 +252,7 @@ class Worker:
         """Try again, if that may help, or finish."""
         job.last_error = reason
         fits = retry_after is None or retry_after <= self._options.timeout
-        if reason not in _RETRIED or job.retries >= self._options.retries or not fits:
+        if reason not in RETRIED or job.retries >= self._options.retries or not fits:
             job.finish(job.outcome(None, reason))
             return
         wait = back_off(job.retries) if retry_after is None else retry_after + _jitter()
