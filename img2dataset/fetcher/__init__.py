@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -61,6 +62,8 @@ class Fetcher:
             backend=backend or RESOLVERS[options.resolver](),
             memory=memory,
         )
+        # Also when nobody closes it, and before the interpreter ends: threads of C libraries must not outlive that.
+        self._close = weakref.finalize(self, self._pool.close)
 
     @property
     def budget(self) -> ByteBudget:
@@ -74,11 +77,11 @@ class Fetcher:
         raises is raised here, after the results of the requests before. A result's body counts as memory in use until
         the next result is asked for, and fetches wait when too much is in use.
         """
-        return self._pool.fetch(requests)
+        yield from self._pool.fetch(requests)  # not returned: while results come, this fetcher is in use
 
     def close(self) -> None:
         """End, within a second, whatever hangs. Iterators of `fetch` that are not at their end raise `RuntimeError`."""
-        self._pool.close()
+        self._close()
 
     def __enter__(self) -> Fetcher:
         return self

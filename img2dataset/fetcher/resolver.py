@@ -208,6 +208,7 @@ class CaresBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
+        self._channel.cancel()  # calls everybody back now; `close` would do so from a thread, at any time later
         self._channel.close()
 
 
