@@ -191,3 +191,42 @@ def test_a_budget_expects_what_has_come_lately() -> None:
 
 def test_a_budget_is_never_too_small_for_the_largest_body() -> None:
     assert ByteBudget(1_000_000, total=1).total == 2_000_000
+
+
+def test_everything_at_once_ends(many_hosts: MockServer, engine: str) -> None:
+    """Little memory, few connections, retries, pauses, redirects, hung and broken servers: no row is lost."""
+    paths = [
+        "/bytes/90000",
+        "/bytes/100000",
+        "/chunked",
+        "/redirect-chain/3",
+        "/flaky?times=1",
+        "/flaky?status=reset&times=1",
+        "/status/404",
+        "/status/429",
+        "/retry-after?seconds=1",
+        "/silent",
+        "/trickle",
+        "/reset",
+        "/wrong-length",
+        "/endless",
+        "/x-robots?value=noai",
+        "/redirect-loop",
+    ]
+    urls = [many_hosts.url(paths[n % len(paths)], f"127.0.9.{1 + n // 7 % 20}") for n in range(240)]
+    options = FetchOptions(
+        thread_count=32,
+        timeout=1,
+        retries=2,
+        max_download_bytes=100_000,
+        max_connections_per_host=2,
+        respect_robots_txt=True,
+        http_client=engine,
+    )
+    watch = Stopwatch()
+    with Fetcher(options, memory=300_000) as fetcher:
+        results = list(fetcher.fetch(FetchRequest(number, url) for number, url in enumerate(urls)))
+        assert sorted(result.id for result in results) == list(range(240))  # type: ignore[type-var]
+        assert fetcher.budget.used == 0
+        assert fetcher.budget.peak <= 300_000
+    assert watch.seconds < 60
