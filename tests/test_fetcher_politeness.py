@@ -34,7 +34,7 @@ def test_without_a_limit_all_threads_may_ask_one_host(server: MockServer, engine
 
 def test_a_limited_host_idles_no_thread_while_others_have_work(many_hosts: MockServer, engine: str) -> None:
     """20 URLs of a slow host stand first, behind them 40 of others; of four threads one may ask the slow host."""
-    slow = [FetchRequest("slow", many_hosts.url("/photo/10x10.jpg?delay=0.1", "127.0.0.31")) for _ in range(20)]
+    slow = [FetchRequest("slow", many_hosts.url("/photo/10x10.jpg?delay=0.05", "127.0.0.31")) for _ in range(20)]
     quick = [FetchRequest("quick", many_hosts.url("/photo/10x10.jpg", f"127.0.1.{n}")) for n in range(1, 41)]
     options = FetchOptions(thread_count=4, max_connections_per_host=1, http_client=engine)
     with Fetcher(options) as fetcher:
@@ -79,7 +79,7 @@ def test_a_host_that_is_asked_too_much_is_left_alone_by_all_threads(
 def test_a_host_that_refuses_everything_does_not_last_for_ever(server: MockServer, engine: str) -> None:
     watch = Stopwatch()
     urls = [server.url(f"/status/429?{number}") for number in range(400)]
-    results = fetch_all(urls, http_client=engine, thread_count=4, timeout=0.5, retries=1)
+    results = fetch_all(urls, http_client=engine, thread_count=4, timeout=0.3)
     errors = [result.error for result in results]
     assert errors.count(Reason.HOST_FAILING) > 300
     assert "http 429" in errors

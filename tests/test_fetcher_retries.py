@@ -16,6 +16,7 @@ from img2dataset.fetcher.worker import back_off, retry_after_seconds
 from img2dataset.options import FetchOptions
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_a_failure_that_may_pass_is_tried_again(many_hosts: MockServer, engine: str) -> None:
     failures = ["429", "500", "502", "503", "504", "reset"]
     urls = [many_hosts.url(f"/flaky?status={failure}", f"127.0.3.{n}") for n, failure in enumerate(failures, 1)]
@@ -24,6 +25,7 @@ def test_a_failure_that_may_pass_is_tried_again(many_hosts: MockServer, engine: 
     assert fates == [(PHOTO, None, 2, 200)] * len(failures)
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_a_failure_that_stays_is_reported_after_the_last_attempt(many_hosts: MockServer, engine: str) -> None:
     urls = [many_hosts.url("/status/500", "127.0.3.11"), many_hosts.url("/reset", "127.0.3.12")]
     failed, reset = fetch_all(urls, http_client=engine, retries=2)
@@ -32,6 +34,7 @@ def test_a_failure_that_stays_is_reported_after_the_last_attempt(many_hosts: Moc
     assert sorted(many_hosts.paths()) == ["/reset"] * 3 + ["/status/500"] * 3
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_a_refused_connection_is_tried_again(engine: str, unused_port: int) -> None:
     result = fetch_one(f"http://127.0.0.1:{unused_port}/", http_client=engine, retries=1)
     assert (result.error, result.attempts) == (Reason.CONNECTION_REFUSED, 2)
@@ -61,6 +64,7 @@ def test_what_does_not_pass_is_not_tried_again(server: MockServer, engine: str) 
     assert sorted(server.paths()) == sorted(paths)
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_a_retry_begins_again_at_the_first_url(server: MockServer, engine: str) -> None:
     result = fetch_one(server.url("/redirect?to=/flaky"), http_client=engine, retries=1)
     assert (result.body, result.attempts, result.final_url) == (PHOTO, 2, server.url("/flaky"))
@@ -96,6 +100,7 @@ def test_a_retry_after_that_does_not_fit_means_no_retry(server: MockServer, engi
     assert watch.seconds < 2
 
 
+@pytest.mark.usefixtures("quick_retries")
 def test_a_retry_after_that_cannot_be_read_is_no_crash(server: MockServer, engine: str) -> None:
     urls = [server.url(f"/retry-after?form={form}") for form in ("soon", "-1", "1e9", "%F0%9F%95%90", "Thu, 32 Foo")]
     assert {result.body for result in fetch_all(urls, http_client=engine, retries=1)} == {PHOTO}

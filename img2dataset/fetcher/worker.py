@@ -32,6 +32,7 @@ RETRIED = frozenset(
         *(http_status_reason(status) for status in (429, 500, 502, 503, 504)),
     }
 )
+FIRST_BACK_OFF = 1.0
 _LONGEST_BACK_OFF = 60.0
 
 
@@ -267,7 +268,7 @@ def _jitter() -> float:
 
 def back_off(retries: int) -> float:
     """Seconds before the next attempt, so many `retries` having been made."""
-    return random.uniform(0.5, 1.0) * min(2.0**retries, _LONGEST_BACK_OFF)
+    return random.uniform(0.5, 1.0) * min(FIRST_BACK_OFF * 2.0**retries, _LONGEST_BACK_OFF)
 
 
 def _as_utf8(text: str) -> str:
