@@ -160,6 +160,14 @@ def test_results_that_nobody_wants_are_dropped(server: MockServer) -> None:
         (result,) = fetcher.fetch([FetchRequest("after", server.url("/chunked"))])
         assert result.id == "after"
         assert len(server.requests) < 200
+        while fetcher.budget.used:
+            time.sleep(0.01)
+
+
+def test_a_fetcher_may_be_made_for_one_loop(server: MockServer) -> None:
+    requests = [FetchRequest(index, server.url("/chunked")) for index in range(20)]
+    assert len([result for result in Fetcher(FetchOptions(thread_count=2)).fetch(requests) if result.body]) == 20
+    assert _worker_threads() == 0
 
 
 @pytest.mark.parametrize("path", ["/silent", "/trickle", "/stall", "/header-trickle"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from mockserver import PHOTO, MockServer
 from img2dataset.errors import Reason, is_passing
 from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.fetcher.job import Outcome
+from img2dataset.fetcher.politeness import Host
 from img2dataset.fetcher.robots import RobotsTxt, opted_out
 from img2dataset.options import FetchOptions
 
@@ -282,6 +284,39 @@ def test_of_a_huge_robots_txt_the_beginning_is_read(server: MockServer, engine: 
     urls = [server.url("/chunked"), server.url("/gzip")]
     results = fetch_all(urls, http_client=engine, respect_robots_txt=True)
     assert [result.error for result in results] == [Reason.DISALLOWED_BY_ROBOTS_TXT, None]
+
+
+def test_robots_txt_keeps_no_room(many_hosts: MockServer, engine: str) -> None:
+    many_hosts.robots = (200, "User-agent: *\nDisallow: /private" + "\nDisallow: /filler" * 5000)
+    urls = [many_hosts.url("/chunked", f"127.0.4.{number}") for number in range(1, 21)]
+    with Fetcher(FetchOptions(respect_robots_txt=True, http_client=engine)) as fetcher:
+        results = list(fetcher.fetch(FetchRequest(url, url) for url in urls))
+        assert fetcher.budget.used == 0
+    assert all(result.body for result in results)
+
+
+def test_a_host_that_answers_now_and_then_is_not_waited_for_long() -> None:
+    """Half of its answers are 429: it gets its pauses, each longer than the last, and then is skipped."""
+    host = Host(math.inf)
+    now = spent = 0.0
+    answers = 0
+    while not host.is_skipped(now):
+        pause = host.throttled(now, None, longest=10)
+        spent, now = spent + pause, now + pause
+        host.reached()
+        answers += 1
+    assert answers < 12
+    assert spent < 80
+
+
+def test_a_few_refusals_among_many_answers_are_forgotten() -> None:
+    host = Host(math.inf)
+    now = 0.0
+    for _ in range(200):
+        now += host.throttled(now, None, longest=10) + 1
+        for _ in range(20):
+            host.reached()
+    assert not host.is_skipped(now)
 
 
 def test_what_is_remembered_of_robots_txt_is_bounded() -> None:

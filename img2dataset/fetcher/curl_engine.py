@@ -58,8 +58,8 @@ class CurlEngine:
         self._body: Body | None = None
         self._proxy = ""
         self._resolve_entry: str | None = None
-        shared = [f"{name}: {value}" for name, value in settings.headers.items()]
-        private = [f"{name}: {value}" for name, value in settings.private_headers.items()]
+        shared = [_header_line(*item) for item in settings.headers.items()]
+        private = [_header_line(*item) for item in settings.private_headers.items()]
         self._headers = {False: shared, True: shared + private}
         self._sends_private = True
         self._curl = pycurl.Curl()
@@ -84,9 +84,15 @@ class CurlEngine:
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
         if settings.ca_file:
             curl.setopt(pycurl.CAINFO, settings.ca_file)
+            curl.setopt(pycurl.PROXY_CAINFO, settings.ca_file)
         else:
-            curl.setopt(pycurl.SSL_VERIFYPEER, 0)
-            curl.setopt(pycurl.SSL_VERIFYHOST, 0)
+            for check in (
+                pycurl.SSL_VERIFYPEER,
+                pycurl.SSL_VERIFYHOST,
+                pycurl.PROXY_SSL_VERIFYPEER,
+                pycurl.PROXY_SSL_VERIFYHOST,
+            ):
+                curl.setopt(check, 0)
         with suppress(pycurl.error):  # libcurl may have been built with another TLS library than OpenSSL
             curl.setopt(pycurl.SSL_EC_CURVES, _KEY_EXCHANGES)
 
@@ -173,6 +179,11 @@ class CurlEngine:
         if code == pycurl.E_RECV_ERROR and sum(map(len, self._lines)) > _HEADER_BYTES:
             raise DownloadError(Reason.PROTOCOL_ERROR)  # a header without end, which libcurl does not tell from a reset
         raise DownloadError(_REASONS.get(code, Reason.PROTOCOL_ERROR))
+
+
+def _header_line(name: str, value: str) -> bytes:
+    # A header without a value has another form, for libcurl takes "Name:" for a header to be left out.
+    return (f"{name}: {value}" if value else f"{name};").encode("latin-1")
 
 
 def _bracketed(address: str) -> str:

@@ -63,6 +63,7 @@ class Deadline:
         """The request has ended."""
         with self._lock:
             self._over = True
+            self._socket = None
 
     def check(self) -> None:
         """Raise if the end that has been read was made by us: a body without a length looks whole then."""

@@ -14,7 +14,10 @@ _FAILURES_IN_A_ROW = 5
 _SKIP_SECONDS = 60.0
 # The first pause after a 429 or 503 that names none; each further one in a row doubles it.
 _FIRST_PAUSE = 0.5
-_PAUSES_IN_A_ROW = 8
+# So many pauses, and the host is left alone as if it were down: a host that answers every other request would otherwise
+# hold up its shard for hours. Ten good answers make up for a pause.
+_MOST_PAUSES = 8
+_PAUSE_FORGOTTEN = 0.1
 # A host that was slowed down and takes this many connections again is slow no more.
 _FULL_SPEED = 256
 
@@ -45,7 +48,7 @@ class Host:
         self._most_connections = most_connections
         self._ceiling = math.inf
         self._paused_until = 0.0
-        self._pauses = 0
+        self._pauses = 0.0
         self._failures = 0
         self._last_lookup: object = None
         self._skipped_until = 0.0
@@ -68,7 +71,8 @@ class Host:
 
     def reached(self) -> None:
         """It answered, and not that it is asked too much."""
-        self._failures = self._pauses = 0
+        self._failures = 0
+        self._pauses = max(0.0, self._pauses - _PAUSE_FORGOTTEN)
         if self._ceiling < math.inf:
             self._ceiling = self._ceiling + 1 / self._ceiling if self._ceiling < _FULL_SPEED else math.inf
 
@@ -90,7 +94,7 @@ class Host:
         if now < self._paused_until:
             return self._paused_until - now
         self._pauses += 1
-        if self._pauses > _PAUSES_IN_A_ROW:
+        if self._pauses > _MOST_PAUSES:
             self._skip(now)
             return 0.0
         pause = min(retry_after or _FIRST_PAUSE * 2.0 ** (self._pauses - 1), longest)
@@ -102,4 +106,4 @@ class Host:
         self._skipped_until = now + _SKIP_SECONDS
         # One more failure after that is enough to skip it again.
         self._failures = _FAILURES_IN_A_ROW - 1
-        self._pauses = _PAUSES_IN_A_ROW - 1
+        self._pauses = _MOST_PAUSES - 1

@@ -77,7 +77,7 @@ class Resolver:
         self._running = 0
 
     def cached(self, host: str) -> Resolution | None:
-        """What is known of `host` without asking."""
+        """What is known of `host` without asking. Its `seconds` are those that the lookup took then."""
         with self._lock:
             return self._cached(host)
 
@@ -103,7 +103,7 @@ class Resolver:
         if known is None:
             self._start_lookups()
         else:
-            done(known)
+            done(Resolution(known.addresses, known.error))
 
     def close(self) -> None:
         """Ask nothing any more; who waits is not called."""
@@ -157,7 +157,7 @@ class Resolver:
 
     def _remember(self, host: str, resolution: Resolution, reply: DnsReply) -> None:
         known_for = _NEGATIVE_TTL[reply.error] if reply.error else min(max(reply.ttl, _SHORTEST_TTL), _LONGEST_TTL)
-        self._cache[host] = (time.monotonic() + known_for, Resolution(resolution.addresses, resolution.error))
+        self._cache[host] = (time.monotonic() + known_for, resolution)
         self._cache.move_to_end(host)
         if len(self._cache) > _CACHED_HOSTS:
             self._cache.popitem(last=False)

@@ -51,9 +51,11 @@ class Stream:
         """Every result, as it comes. An exception of the requests, or of a thread, is raised after the last."""
         try:
             while (result := self._outbox.get()) is not None:
-                yield result
-                if result.body is not None:
-                    self._freed(len(result.body))
+                try:
+                    yield result
+                finally:
+                    if result.body is not None:
+                        self._freed(len(result.body))
         finally:
             self._abandon()
         if self._error is not None:

@@ -13,7 +13,7 @@ from img2dataset.fetcher import urls
 from img2dataset.fetcher.budget import ByteBudget
 from img2dataset.fetcher.exchange import Answer, Body, ConnectError, Engine, Hop
 from img2dataset.fetcher.guard import Guard, is_public
-from img2dataset.fetcher.job import Job
+from img2dataset.fetcher.job import Job, Outcome
 from img2dataset.fetcher.proxies import Proxies
 from img2dataset.fetcher.resolver import Resolution, Resolver
 from img2dataset.fetcher.robots import ROBOTS_TXT_BYTES, RobotsRules, RobotsTxt, opted_out
@@ -144,9 +144,13 @@ class Worker:
         origin = job.target.origin
         file = urls.join(job.target, "/robots.txt")
         if self._shop.robots.wait(origin, functools.partial(self._ruled, job)):
-            reader = Job(file, ROBOTS_TXT_BYTES, functools.partial(self._shop.robots.learn, origin), is_robots_txt=True)
+            reader = Job(file, ROBOTS_TXT_BYTES, functools.partial(self._read, origin), is_robots_txt=True)
             reader.seen_public = job.seen_public
             self._schedule.resume(reader)
+
+    def _read(self, origin: str, outcome: Outcome) -> None:
+        self._shop.budget.release(len(outcome.body or b""))
+        self._shop.robots.learn(origin, outcome)
 
     def _ruled(self, job: Job, rules: RobotsRules) -> None:
         job.rules = rules
