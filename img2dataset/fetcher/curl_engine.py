@@ -93,7 +93,7 @@ class CurlEngine:
                 pycurl.PROXY_SSL_VERIFYHOST,
             ):
                 curl.setopt(check, 0)
-        with suppress(pycurl.error):  # libcurl may have been built with another TLS library than OpenSSL
+        with suppress(pycurl.error, AttributeError):  # an older pycurl, or a libcurl without OpenSSL
             curl.setopt(pycurl.SSL_EC_CURVES, _KEY_EXCHANGES)
 
     def get(self, hop: Hop, body: Body) -> Answer:
