@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
 
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
 from img2dataset.fetcher.resolver import Backend, CaresBackend
@@ -29,6 +35,27 @@ def fetch_one(url: str, *, backend: Backend | None = None, **options: object) ->
 def asking(*servers: str) -> CaresBackend:
     """c-ares with these name servers (``host:port``) in place of the system's."""
     return CaresBackend(servers=servers)
+
+
+def run_in_namespaces(script: str, *arguments: str, folder: Path) -> tuple[str, str]:
+    """Run a script beside this file in Linux namespaces of its own: no network but loopback, mounts of its own.
+
+    Returns what it wrote to stdout and stderr. Skips the test where the system forbids such namespaces.
+    """
+    here = Path(__file__).parent
+    unshare = ["unshare", "--net", "--mount", "--map-root-user"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system allows no network and mount namespaces")
+    process = subprocess.run(
+        [*unshare, sys.executable, str(here / script), *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return process.stdout, process.stderr
 
 
 class Stopwatch:

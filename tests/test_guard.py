@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dnsserver import DnsServer
-from fetching import asking, fetch_all, fetch_one
+from fetching import asking, fetch_all, fetch_one, run_in_namespaces
 from mockserver import PHOTO, MockServer
 
 from img2dataset.errors import DownloadError, Reason
@@ -255,15 +252,6 @@ def test_an_engine_never_resolves_a_name(many_hosts: MockServer, bare_engine: En
     assert many_hosts.requests[0].host == "127.0.0.77"
 
 
-def test_public_addresses_lead_nowhere_private(engine: str) -> None:
+def test_public_addresses_lead_nowhere_private(engine: str, tmp_path: Path) -> None:
     """In a network namespace of its own, where public addresses are this machine's: see the script."""
-    here = Path(__file__).parent
-    process = subprocess.run(
-        ["unshare", "--net", "--map-root-user", sys.executable, str(here / "public_internet.py"), engine],
-        cwd=here.parent,
-        env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (process.stdout, process.stderr) == ("all held\n", "")
+    assert run_in_namespaces("public_internet.py", engine, folder=tmp_path) == ("all held\n", "")

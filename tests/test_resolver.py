@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from dnsserver import NODATA, NXDOMAIN, REFUSED, SERVFAIL, SWALLOW, DnsServer
-from fetching import Stopwatch, asking, fetch_all
+from fetching import Stopwatch, asking, fetch_all, run_in_namespaces
 from mockserver import PHOTO, MockServer
 
 from img2dataset.errors import Reason
@@ -219,17 +216,7 @@ def test_one_lookup_serves_all_threads(server: MockServer, dns: DnsServer, engin
 @pytest.mark.parametrize("name", ["c-ares", "system"])
 def test_names_are_resolved_as_the_system_does(name: str, tmp_path: Path) -> None:
     """In namespaces of its own, with a name server on port 53, a hosts file and a search domain: see the script."""
-    here = Path(__file__).parent
-    process = subprocess.run(
-        ["unshare", "--net", "--mount", "--map-root-user", sys.executable, str(here / "own_system.py"), name],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (process.stdout, process.stderr) == ("all held\n", "")
+    assert run_in_namespaces("own_system.py", name, folder=tmp_path) == ("all held\n", "")
 
 
 def test_a_backend_is_what_the_fetcher_needs() -> None:

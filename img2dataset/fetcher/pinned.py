@@ -146,7 +146,7 @@ class PinnedAdapter(requests.adapters.HTTPAdapter):
     def __init__(self, settings: EngineSettings) -> None:
         self._tls: dict[str, Any] = {"ssl_context": settings.tls_context()}
         if settings.ca_file is None:
-            self._tls.update(cert_reqs="CERT_NONE", assert_hostname=False)
+            self._tls.update(cert_reqs="CERT_NONE")
         super().__init__(pool_connections=settings.kept_connections, pool_maxsize=1, max_retries=0)
         self._prepare(self.poolmanager)
 
