@@ -117,11 +117,16 @@ class _Pinned(urllib3.connection.HTTPConnection):
                 return connection
         raise urllib3.exceptions.NewConnectionError(self, "no address answered") from error
 
-    def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:  # noqa: ARG002
+    def putrequest(
+        self,
+        method: str,
+        url: str,  # noqa: ARG002 - its percent-encodings have been changed on the way here
+        skip_host: bool = False,
+        skip_accept_encoding: bool = False,
+    ) -> None:
         deadline = this_thread.deadline
         if self.sock is not None:
             deadline.watch(self.sock)
-        # The URL that comes here has had its percent-encodings changed on the way.
         super().putrequest(method, deadline.request_target, skip_host, skip_accept_encoding)
 
 
