@@ -55,6 +55,8 @@ class ByteBudget:
         with self._lock:
             self.used -= count
 
-    def learn(self, size: int) -> None:
-        """Take note of the size of a whole body."""
-        self._expected += (size - self._expected) * _LEARNING_RATE
+    def settle(self, reserved: int, size: int) -> None:
+        """A body is whole: give back what it did not need, and learn from its size."""
+        with self._lock:
+            self.used -= reserved - size
+            self._expected += (size - self._expected) * _LEARNING_RATE

@@ -55,7 +55,6 @@ class CurlEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._lines: list[bytes] = []
-        self._body: Body | None = None
         self._proxy = ""
         self._resolve_entry: str | None = None
         shared = [_header_line(*item) for item in settings.headers.items()]
@@ -74,6 +73,8 @@ class CurlEngine:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
+        # Addresses come from the fetcher; libcurl's own cache would only be searched, in vain and each time.
+        curl.setopt(pycurl.DNS_CACHE_TIMEOUT, 0)
         curl.setopt(pycurl.MAXCONNECTS, settings.kept_connections)
         curl.setopt(pycurl.MAXFILESIZE_LARGE, settings.max_download_bytes)
         # Which proxy is used is the fetcher's decision: libcurl must not read the environment.
@@ -81,7 +82,6 @@ class CurlEngine:
         curl.setopt(pycurl.NOPROXY, "")
         curl.setopt(pycurl.HTTPHEADER, self._headers[True])
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        curl.setopt(pycurl.WRITEFUNCTION, self._write)
         if settings.ca_file:
             curl.setopt(pycurl.CAINFO, settings.ca_file)
             curl.setopt(pycurl.PROXY_CAINFO, settings.ca_file)
@@ -99,8 +99,9 @@ class CurlEngine:
     def get(self, hop: Hop, body: Body) -> Answer:
         """See `Engine.get`."""
         self._lines.clear()
-        self._body = body
+        body.read_header = self._answer
         self._prepare(hop)
+        self._curl.setopt(pycurl.WRITEFUNCTION, body.write)
         try:
             self._curl.perform()
         except pycurl.error as error:
@@ -151,17 +152,12 @@ class CurlEngine:
         self._curl.setopt(pycurl.RESOLVE, changes)
         self._resolve_entry = entry
 
-    def _write(self, chunk: bytes) -> int | None:
-        body = self._body
-        assert body is not None
-        if body.answer is None and not body.begin(self._answer()):
-            return -1
-        return None if body.write(chunk) else -1
-
     def _answer(self) -> Answer:
-        start = max(index for index, line in enumerate(self._lines) if line.startswith(b"HTTP/"))
+        lines = self._lines
+        if lines.count(b"\r\n") > 1:  # a proxy has answered before, or there were interim answers
+            lines = lines[max(index for index, line in enumerate(lines) if line.startswith(b"HTTP/")) :]
         # Not from getinfo, which pycurl does not allow in a callback; libcurl has checked the form of this line.
-        return Answer(int(self._lines[start].split(None, 2)[1]), Header(self._lines[start + 1 :]))
+        return Answer(int(lines[0].split(None, 2)[1]), Header(lines))
 
     def _unless_ended_by_body(self, code: int, hop: Hop, body: Body) -> None:
         """Raise what the code means, if the transfer was not ended because the body is not wanted."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher.budget import ByteBudget
@@ -39,8 +38,7 @@ class EngineSettings:
     call_later: Callable[[float, Callable[[], None]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """One request to one server: no redirect is followed.
 
     `addresses` are the literal addresses to connect to, best first; they are empty when `proxy`, a URL, is to be used.
@@ -66,30 +64,34 @@ class Hop:
 
 
 class Header:
-    """The header of an answer. Names are matched in any case."""
+    """The header of an answer, from its lines with their ends. Names are asked for in lower case."""
 
-    __slots__ = ("_lines", "_lower")
+    __slots__ = ("_lower", "_text")
 
     def __init__(self, lines: Sequence[bytes]) -> None:
-        self._lines = lines
-        self._lower = b"".join(lines).lower()
+        # Searched as one text: for the few names that are asked for, that is quicker than to take all lines apart.
+        self._text = b"\n" + b"".join(lines)
+        self._lower = self._text.lower()
 
-    def all(self, name: str) -> list[str]:
-        """The values of every line with this name, which is given in lower case, in order."""
-        wanted = name.encode("ascii") + b":"
-        if wanted not in self._lower:  # most often it is not there, and this is asked of every answer
-            return []
-        size = len(wanted)
-        return [line[size:].strip().decode("latin-1") for line in self._lines if line[:size].lower() == wanted]
-
-    def first(self, name: str) -> str | None:
+    def first(self, name: bytes) -> str | None:
         """The value of the first line with this name."""
-        values = self.all(name)
-        return values[0] if values else None
+        return next(self._values(name), None)
+
+    def all(self, name: bytes) -> list[str]:
+        """The values of every line with this name, in order."""
+        return list(self._values(name))
+
+    def _values(self, name: bytes) -> Iterator[str]:
+        wanted = b"\n" + name + b":"
+        found = self._lower.find(wanted)
+        while found >= 0:
+            start = found + len(wanted)
+            end = self._text.find(b"\n", start)
+            yield self._text[start : end if end >= 0 else None].strip().decode("latin-1")
+            found = self._lower.find(wanted, start)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The beginning of a server's answer."""
 
     status: int
@@ -104,22 +106,24 @@ class Answer:
 class Body:
     """Takes the body of an answer, as much of it as is allowed, wanted and affordable.
 
-    The engine calls `begin` once and `write` for each piece, already decompressed; False means: end the transfer, and
-    `ended` is set. `problem` says why, as one of `Reason`. It is None for the body of an error page, which nobody
-    needs, for one that is complete enough (`cut_at_limit`), and when the budget was full: then `needs` is the room in
-    bytes with which the same fetch is to be done again.
+    The engine calls `begin`, or sets `read_header`, and calls `write` for each piece, already decompressed. `ended`
+    says that the transfer is to be ended, and `problem` why, as one of `Reason`. That is None for the body of an error
+    page, which nobody needs, for one that is complete enough (`cut_at_limit`), and when the budget was full: then
+    `needs` is the room in bytes with which the same fetch is to be done again.
     """
 
     __slots__ = (
         "_budget",
+        "_chunks",
         "_cut_at_limit",
-        "_data",
         "_limit",
         "_refuse",
+        "_unquestioned",
         "answer",
         "ended",
         "needs",
         "problem",
+        "read_header",
         "reserved",
         "size",
     )
@@ -137,16 +141,18 @@ class Body:
         self.ended = False
         self.needs: int | None = None
         self.problem: str | None = None
+        self.read_header: Callable[[], Answer] | None = None
         self.reserved = reserved
         self.size = 0
         self._budget = budget
-        self._data = io.BytesIO()
+        self._chunks: list[bytes] = []
         self._cut_at_limit = cut_at_limit
         self._limit = limit
         self._refuse = refuse
+        self._unquestioned = 0  # a body up to this size needs no thought
 
     def begin(self, answer: Answer) -> bool:
-        """The header has come: decide whether the body is wanted."""
+        """The header has come: say whether the body is wanted."""
         self.answer = answer
         if not answer.is_success:
             return True
@@ -157,11 +163,16 @@ class Body:
         self.ended = self.problem is not None or not self._make_room(declared)
         return not self.ended
 
-    def write(self, chunk: bytes) -> bool:
-        """A piece of the body has come."""
+    def write(self, chunk: bytes) -> int | None:
+        """A piece of the body has come. Returns, as pycurl wants it, None to go on and -1 to end the transfer."""
         self.size += len(chunk)
+        if self.size <= self._unquestioned:
+            self._chunks.append(chunk)
+            return None
+        if self.answer is None and self.read_header is not None and not self.begin(self.read_header()):
+            return -1
         self.ended = not self._keep(chunk)
-        return not self.ended
+        return -1 if self.ended else None
 
     def _keep(self, chunk: bytes) -> bool:
         if self.answer is not None and not self.answer.is_success:
@@ -171,40 +182,39 @@ class Body:
             return False
         if self.size > self.reserved and not self._make_room(max(self.size, self.reserved + _GROW_BYTES)):
             return False
-        self._data.write(chunk)
+        self._chunks.append(chunk)
         return self.size < self._limit or not self._cut_at_limit
 
     def _make_room(self, wanted: int) -> bool:
-        wanted = min(wanted, self._limit)
-        if wanted <= self.reserved:
-            return True
-        if self._budget.grow(wanted - self.reserved):
-            self.reserved = wanted
-            return True
-        declared = _declared_size(self.answer.header) if self.answer else 0
-        self.needs = declared if declared >= self.size else self._limit
-        return False
+        more = min(wanted, self._limit) - self.reserved
+        if more > 0:
+            if not self._budget.grow(more):
+                declared = _declared_size(self.answer.header) if self.answer else 0
+                self.needs = declared if declared >= self.size else self._limit
+                return False
+            self.reserved += more
+        self._unquestioned = 0 if self._cut_at_limit else min(self.reserved, self._limit)
+        return True
 
     def take(self) -> bytes:
         """The whole body; the room that it did not need is given back."""
-        data = self._data.getvalue()  # hands its memory over, without a copy
-        self._data = io.BytesIO()
-        self._budget.learn(len(data))
-        self._budget.release(self.reserved - len(data))
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._budget.settle(self.reserved, len(data))
         self.reserved = len(data)
         return data
 
     def give_up(self) -> None:
         """Forget what has come, and give back all of its room."""
-        self._data = io.BytesIO()
+        self._chunks.clear()
         self._budget.release(self.reserved)
         self.reserved = 0
 
 
 def _declared_size(header: Header) -> int:
     """The size of the body in bytes as its header tells it; 0 when it does not, or when it will be decompressed."""
-    length = header.first("content-length")
-    if length is None or not length.isdecimal() or header.first("content-encoding"):
+    length = header.first(b"content-length")
+    if length is None or not length.isdecimal() or header.first(b"content-encoding"):
         return 0
     return int(length[:18])  # beyond that it is too large in any case, and int() refuses thousands of digits
 

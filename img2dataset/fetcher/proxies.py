@@ -26,6 +26,8 @@ class Proxies:
 
     def of(self, target: Target) -> str | None:
         """The URL of the proxy for `target`; None: connect directly."""
+        if not self._proxies:
+            return None
         proxy = self._proxies.get(target.scheme) or self._proxies.get("all")
         return None if proxy is None or self._is_exempt(target) else proxy
 

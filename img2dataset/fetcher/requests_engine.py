@@ -82,7 +82,7 @@ class RequestsEngine:
         )
         raw: urllib3.HTTPResponse = response.raw
         answer = Answer(response.status_code, Header([_line(*item) for item in raw.headers.iteritems()]))
-        if body.begin(answer) and all(body.write(chunk) for chunk in _chunks(raw)):
+        if body.begin(answer) and all(body.write(chunk) is None for chunk in _chunks(raw)):
             this_thread.deadline.check()
             raw.release_conn()
         else:
@@ -116,7 +116,7 @@ def _merged(shared: Mapping[str, str], private: Mapping[str, str]) -> dict[str, 
 
 
 def _line(name: str, value: str) -> bytes:
-    return f"{name}: {value}".encode("latin-1", "replace")
+    return f"{name}: {value}\r\n".encode("latin-1", "replace")
 
 
 def _chunks(raw: urllib3.HTTPResponse) -> Iterator[bytes]:

@@ -181,7 +181,7 @@ class Schedule:
 
     def _unpark(self, host: Host, most: float = math.inf) -> None:
         """Give a host turns back, as many as may be used now."""
-        turns = min(host.parked, most, host.free_turns(time.monotonic()))
+        turns = min(host.parked, most, host.free_turns(time.monotonic())) if host.parked else 0
         while turns >= 1:
             turns -= 1
             host.parked -= 1

@@ -36,7 +36,7 @@ class Target:
 
     def shares_secrets_with(self, other: Target) -> bool:
         """Whether headers meant for this origin may be sent to `other`: the same origin, or its move to https."""
-        if self.origin == other.origin:
+        if self is other or self.origin == other.origin:
             return True
         upgraded = (self.scheme, self.port, other.scheme, other.port) == ("http", 80, "https", 443)
         return upgraded and self.host == other.host

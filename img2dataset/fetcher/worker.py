@@ -187,7 +187,7 @@ class Worker:
         directives = self._options.disallowed_header_directives
         if job.is_robots_txt or not directives:
             return None
-        values = answer.header.all("x-robots-tag")
+        values = answer.header.all(b"x-robots-tag")
         if values and opted_out(values, directives, self._shop.our_tokens):
             return Reason.DISALLOWED_BY_X_ROBOTS_TAG
         return None
@@ -233,11 +233,11 @@ class Worker:
 
     def _not_here(self, job: Job, answer: Answer) -> None:
         """Another place, another time, or never."""
-        location = answer.header.first("location")
+        location = answer.header.first(b"location")
         if answer.status in _REDIRECTS and location is not None:
             self._redirect(job, location)
             return
-        retry_after = retry_after_seconds(answer.header.first("retry-after"))
+        retry_after = retry_after_seconds(answer.header.first(b"retry-after"))
         if answer.status in _THROTTLES:
             self._schedule.throttled(job, retry_after, self._options.timeout)
         self._failed(job, http_status_reason(answer.status), retry_after)
