@@ -103,13 +103,24 @@ RESIZE_MODES: dict[str, Callable[[int, int, int], Plan]] = {
 
 @dataclass(frozen=True, slots=True)
 class Interpolation:
-    """A filter, and how many times the target size an image must at least keep when it is cheaply reduced before."""
+    """A filter, and how many times the target size an image must at least keep when it is cheaply reduced before.
+
+    `slight` is the filter for a reduction by less than `SLIGHT`, where it is another one.
+    """
 
     filter: Image.Resampling
     reduction_gap: float | None
+    slight: Image.Resampling | None = None
+
+    def filter_for(self, factor: float) -> Image.Resampling:
+        """The filter with which an image becomes `factor` times smaller."""
+        return self.slight if self.slight is not None and 1 < factor < SLIGHT else self.filter
 
 
-_AREA = Interpolation(Image.Resampling.HAMMING, 2.0)
+SLIGHT = 1.4
+"""Reduction below which the exact area filter is nearer to a triangle (by 1 to 16 dB) than to HAMMING."""
+
+_AREA = Interpolation(Image.Resampling.HAMMING, 2.0, slight=Image.Resampling.BILINEAR)
 _LINEAR = Interpolation(Image.Resampling.BILINEAR, 2.0)
 _CUBIC = Interpolation(Image.Resampling.BICUBIC, 3.0)
 _LANCZOS = Interpolation(Image.Resampling.LANCZOS, 3.0)
@@ -208,7 +219,8 @@ class Resizer:
             left, top, right, bottom = stored_window(plan.shown, source.orientation)
             box = (left * extent[0], top * extent[1], right * extent[0], bottom * extent[1])
             size = stored_size(plan.content, source.orientation)
-            image = image.resize(size, interpolation.filter, box, interpolation.reduction_gap)
+            scale = interpolation.filter_for(extent[0] / scaled[0])
+            image = image.resize(size, scale, box, interpolation.reduction_gap)
         return to_srgb(upright(image, source.orientation), profile)
 
 

@@ -77,7 +77,7 @@ class ShardStats:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a worker stands in a shard; sent before a row is decoded, so that the culprit of a crash is known."""
+    """Where a worker stands in a shard; told before a row is decoded, so that the culprit of a crash is known."""
 
     shard_id: int
     row: int | None  # index in the shard of the row that is decoded next; None: the shard is written

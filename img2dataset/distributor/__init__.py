@@ -40,8 +40,9 @@ def distribute(shards: Iterable[Shard], downloader: Downloader, options: RunOpti
     """Run the downloader on every shard, on ``options.distributor``.
 
     Shards are pulled when a worker has room for one. A `ShardFailure` comes out only when the tries of its shard
-    (1 + ``max_shard_retry``) are used up; the `Progress` of a shard that is done again starts from 0. Closing the
-    generator, or an exception in it, ends all workers: hold it with ``contextlib.closing``.
+    (1 + ``max_shard_retry``) are used up. A `Progress` comes out now and then, not for every row; that of a shard which
+    is done again starts from 0. Closing the generator, or an exception in it, ends all workers: hold it with
+    ``contextlib.closing``.
 
     Raises `ShardError` when so many shards fail in a row that their cause must be elsewhere. An error of the list of
     shards (`Img2datasetError` or `OSError`) is raised when the shards that came before it are settled.

@@ -22,7 +22,7 @@ DEADLY_TWICE = 2  # deaths after which a row is no longer decoded
 MAX_DEATHS = 100  # of workers that had a shard open, before the shard is given up
 MAX_STUCK = 6  # times that a worker hung that had a shard open, before the shard is given up: each costs the patience
 MAX_FALSE_STARTS = 3  # workers in a row that die before they ask for a shard
-TICK = 0.5  # seconds between two looks at who is silent
+TICK = 0.25  # seconds between two looks at what the workers are doing
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,7 @@ class _Pool:
             if not gave and not self._workers:
                 return
             yield from self._listen(0 if gave else TICK)
+            yield from self._look()
             yield from self._end_silent()
 
     # Handing out
@@ -134,13 +135,18 @@ class _Pool:
             self._false_starts = 0
         elif isinstance(message, Farewell):
             worker.farewell = message
-        elif isinstance(message, Progress):
-            worker.announce(message)
-            yield message
         else:
             shard = worker.settle(message.shard_id)
             self._deaths.pop(shard.id, None)
             yield _failure(shard, message.message) if isinstance(message, ShardFailure) else message
+
+    def _look(self) -> Iterator[Progress]:
+        """Read what the workers are doing: where each stands, not every row that it has passed."""
+        for worker in self._workers:
+            if worker.has_news():
+                worker.heard_at = self._clock
+                if doing := worker.doing:
+                    yield doing
 
     # No worker waits for a shard while the clock runs: it is given one, or told that there are none.
     def _end_silent(self) -> Iterator[ShardFailure]:

@@ -15,22 +15,27 @@ from types import TracebackType
 from typing import BinaryIO
 
 from img2dataset.distributor import Downloader, Event
+from img2dataset.distributor.board import Board
 from img2dataset.distributor.pipe import NO_MORE, Farewell, More, read_frame, write_frame
 from img2dataset.shards import Shard
+from img2dataset.stats import Progress, ShardFailure, ShardStats
 
 _FAILED = 1
 _TERMINATED = 128 + signal.SIGTERM  # as a shell says it
 
 
-def main() -> None:
-    """Work until there are no more shards, SIGTERM comes or the parent is gone; then end the process."""
+def main(board: int) -> None:
+    """Work until there are no more shards, SIGTERM comes or the parent is gone; then end the process.
+
+    `board` is the descriptor of the `Board` that the parent reads.
+    """
     _leave_ctrl_c_to_the_parent()
-    with _Parent(*_take_over_pipes()) as parent:
+    with _Parent(*_take_over_pipes(), _take_over_board(board)) as parent:
         signal.signal(signal.SIGTERM, parent.stop)
         downloader = parent.downloader()
         with contextlib.closing(_events(downloader, parent)) as events:
             for event in events:
-                parent.send(event)
+                parent.tell(event)
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
@@ -49,6 +54,12 @@ def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
     return open(inbound, "rb"), open(outbound, "wb")
 
 
+def _take_over_board(descriptor: int) -> Board:
+    board = Board(descriptor)
+    os.close(descriptor)  # the board has its own
+    return board
+
+
 def _events(downloader: Downloader, shards: Iterable[Shard]) -> Generator[Event, None, None]:
     yield from downloader(shards)
 
@@ -59,9 +70,10 @@ class _Parent(Iterator[Shard]):
     Any thread may ask. Leaving the `with` block ends the process, whatever threads there still are.
     """
 
-    def __init__(self, inbound: BinaryIO, outbound: BinaryIO) -> None:
+    def __init__(self, inbound: BinaryIO, outbound: BinaryIO, board: Board) -> None:
         self._inbound = inbound
         self._outbound = outbound
+        self._board = board
         self._sending = threading.Lock()
         self._stopping = False
         self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -81,8 +93,21 @@ class _Parent(Iterator[Shard]):
         shard: Shard = pickle.loads(frame)
         return shard
 
-    def send(self, message: Event | More | Farewell) -> None:
-        """Tell the parent; what was sent arrives even if the process crashes right after."""
+    def tell(self, event: Event) -> None:
+        """Tell the parent what happens, in a way that it learns even if the process crashes right after.
+
+        A shard that is settled leaves the board after its stats were sent: a crash in between is no row's fault.
+        """
+        if isinstance(event, Progress):
+            self._board.write(event)
+            return
+        self.send(event)
+        doing = self._board.read()
+        if doing and doing.shard_id == event.shard_id:
+            self._board.clear()
+
+    def send(self, message: ShardStats | ShardFailure | More | Farewell) -> None:
+        """Send a message; it arrives even if the process crashes right after."""
         payload = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         with self._sending:
             if self._stopping:  # the signal may have cut a frame in two: nothing can follow it

@@ -13,15 +13,15 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from img2dataset.distributor import Event
+from img2dataset.distributor.board import Board, new_page
 from img2dataset.distributor.pipe import NO_MORE, Farewell, More, read_frame, write_frame
 from img2dataset.shards import Shard
-from img2dataset.stats import Progress
+from img2dataset.stats import Progress, ShardFailure, ShardStats
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL, for the downloader to clean up
 DEATH = 1.0  # seconds that a process may take to be gone after its pipe closed, or after SIGKILL
 
-Message: TypeAlias = Event | More | Farewell
+Message: TypeAlias = ShardStats | ShardFailure | More | Farewell
 
 
 class WorkerProcess:
@@ -36,12 +36,13 @@ class WorkerProcess:
         self.heard_at = 0.0  # on the pool's clock
         self.has_asked = False
         self.farewell: Farewell | None = None
-        self._announced: Progress | None = None  # what it set out to do last
         self._room = 0  # shards it has asked for, less those it was given
         self._list_ended = False
         self._inbox = inbox
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._process = _spawn()
+        with new_page() as page:
+            self._board = Board(page)
+            self._process = _spawn(page)
         self._threads = [
             threading.Thread(target=target, name=f"img2dataset worker {self.pid}", daemon=True)
             for target in (self._read, self._write)
@@ -98,14 +99,18 @@ class WorkerProcess:
         self._list_ended = True
         self._outbox.put(NO_MORE)
 
-    def announce(self, progress: Progress) -> None:
-        """Note what it is about to do."""
-        self._announced = progress
+    def has_news(self) -> bool:
+        """Whether it has gone on since this was asked last."""
+        return self._board.has_changed()
+
+    @property
+    def doing(self) -> Progress | None:
+        """What it set out to do last, in a shard that it has open."""
+        progress = self._board.read()
+        return progress if progress and progress.shard_id in self.open else None
 
     def settle(self, shard_id: int) -> Shard:
         """Note that a shard is done with, and return it."""
-        if self._announced and self._announced.shard_id == shard_id:
-            self._announced = None
         return self.open.pop(shard_id)
 
     def suspect(self) -> tuple[Shard, int | None]:
@@ -113,9 +118,9 @@ class WorkerProcess:
 
         A row that is not decoded is not suspected.
         """
-        if self._announced and self._announced.shard_id in self.open:
-            shard, row = self.open[self._announced.shard_id], self._announced.row
-            return shard, None if row in shard.poisoned else row
+        if doing := self.doing:
+            shard = self.open[doing.shard_id]
+            return shard, None if doing.row in shard.poisoned else doing.row
         return next(iter(self.open.values())), None
 
     def terminate(self) -> None:
@@ -167,12 +172,13 @@ def end_all(workers: Iterable[WorkerProcess]) -> None:
             worker.end(0)
 
 
-def _spawn() -> subprocess.Popen[bytes]:
+def _spawn(board: int) -> subprocess.Popen[bytes]:
     """Start a child that imports what this process would import, and needs nothing of its ``__main__``."""
     path = [entry for entry in sys.path if isinstance(entry, str)]
-    code = f"import sys; sys.path[:] = {path!r}; from img2dataset.distributor.worker import main; main()"
+    code = f"import sys; sys.path[:] = {path!r}; from img2dataset.distributor.worker import main; main({board})"
     with _sigint_blocked():
-        return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        command = [sys.executable, "-c", code]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[board])
 
 
 @contextlib.contextmanager
