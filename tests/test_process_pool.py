@@ -102,6 +102,16 @@ def test_the_work_is_done_in_other_processes() -> None:
     assert os.getpid() not in pids
 
 
+@pytest.mark.parametrize(("wanted", "arenas"), [(None, "2"), ("7", "7")])
+def test_workers_have_few_malloc_arenas(monkeypatch: pytest.MonkeyPatch, wanted: str | None, arenas: str) -> None:
+    monkeypatch.setenv("ANOTHER", "one")
+    if wanted:
+        monkeypatch.setenv("MALLOC_ARENA_MAX", wanted)
+    (stats,) = stats_of(run(toys.TellsEnvironment(), shards(1))).values()
+    assert stats.origin["MALLOC_ARENA_MAX"] == arenas
+    assert stats.origin["ANOTHER"] == "one"
+
+
 def test_no_more_workers_than_shards_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     start = process_pool.WorkerProcess.start

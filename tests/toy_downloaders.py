@@ -55,6 +55,14 @@ class Toy:
 
 
 @dataclass(frozen=True)
+class TellsEnvironment(Toy):
+    """Its stats' `origin` is the environment of the process."""
+
+    def stats(self, shard: Shard) -> ShardStats:
+        return ShardStats(shard_id=shard.id, origin=dict(os.environ))
+
+
+@dataclass(frozen=True)
 class Deadly(Toy):
     """Dies at one row: in the way of `how`, the first `times` times. `notes` is a folder that counts them."""
 

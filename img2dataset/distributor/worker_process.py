@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import queue
 import signal
@@ -20,6 +21,9 @@ from img2dataset.stats import Progress, ShardFailure, ShardStats
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL, for the downloader to clean up
 DEATH = 1.0  # seconds that a process may take to be gone after its pipe closed, or after SIGKILL
+
+# Threads that fetch would else fill a dozen heaps of glibc's in turns, and the holes in these add up from shard to shard.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 
 Message: TypeAlias = ShardStats | ShardFailure | More | Farewell
 
@@ -178,7 +182,13 @@ def _spawn(board: int) -> subprocess.Popen[bytes]:
     code = f"import sys; sys.path[:] = {path!r}; from img2dataset.distributor.worker import main; main({board})"
     with _sigint_blocked():
         command = [sys.executable, "-c", code]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[board])
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[board],
+            env=_ENVIRONMENT | os.environ,
+        )
 
 
 @contextlib.contextmanager

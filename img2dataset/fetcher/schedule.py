@@ -14,7 +14,7 @@ from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.job import Job
 from img2dataset.fetcher.politeness import Host
 
-_HOSTS_REMEMBERED = 50_000
+_HOSTS_REMEMBERED = 10_000  # of a kilobyte each
 
 
 class Schedule:
