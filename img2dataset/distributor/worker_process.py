@@ -22,7 +22,7 @@ from img2dataset.stats import Progress, ShardFailure, ShardStats
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL, for the downloader to clean up
 DEATH = 1.0  # seconds that a process may take to be gone after its pipe closed, or after SIGKILL
 
-# Threads that fetch would else fill a dozen heaps of glibc's in turns, and the holes in these add up from shard to shard.
+# Threads that fetch would else fill a dozen heaps of glibc in turns, and the holes in them add up from shard to shard.
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 
 Message: TypeAlias = ShardStats | ShardFailure | More | Farewell
