@@ -129,8 +129,10 @@ def _limit(stats: RunStats) -> str | None:
         advice = "the network is the limit: more threads (thread_count) may help"
     elif share["writing"] > 0.5:
         advice = "the disk is the limit: a faster one or output_format=webdataset may help"
+    elif stats.processes_count < (cores := os.cpu_count() or 1):
+        advice = f"the CPU is the limit: more processes (processes_count) help, up to {cores} here"
     else:
-        advice = f"the CPU is the limit: more processes (processes_count) help, up to {os.cpu_count()} here"
+        advice = "the CPU is the limit, and there is a process for every core"
     return f"processes spent their time {where}; {advice}"
 
 

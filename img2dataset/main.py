@@ -277,6 +277,7 @@ def _follow(plan: ResumePlan, reader: Reader, downloader: Downloader, options: R
 
     with ProgressLogger(lambda: reader.rows_read) as progress:
         progress.stats.output_folder = downloader.write.output_folder
+        progress.stats.processes_count = options.processes_count
         if plan.line:
             progress.say(plan.line)
         for shards in plan.stages(reader):

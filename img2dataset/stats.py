@@ -99,6 +99,7 @@ class RunStats:
     """What a run has done: the sum over its shards, as `img2dataset.download` returns it."""
 
     output_folder: str = ""
+    processes_count: int = 1
     duration: float = 0.0  # seconds
     shards: int = 0
     failed_shards: list[ShardFailure] = field(default_factory=list)

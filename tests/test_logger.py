@@ -87,6 +87,18 @@ def test_the_summary_says_which_resource_was_the_limit(seconds: dict[str, float]
     assert advice in summary(run)
 
 
+@pytest.mark.parametrize(
+    ("processes_count", "advice"), [(3, "more processes (processes_count) help, up to 4 here"), (4, "for every core")]
+)
+def test_more_processes_are_advised_up_to_the_number_of_cores(
+    monkeypatch: pytest.MonkeyPatch, processes_count: int, advice: str
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    run = RunStats(processes_count=processes_count)
+    run.add(ShardStats(shard_id=0, seconds={"waiting": 5.0, "resizing": 90.0, "writing": 5.0}))
+    assert advice in summary(run)
+
+
 def test_a_terminal_gets_a_bar(server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     shown: list[bytes] = []
