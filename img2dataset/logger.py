@@ -80,7 +80,7 @@ class ProgressLogger:
     def _show(self) -> None:
         count = self.stats.count + sum(progress.count for progress in self._open.values())
         successes = self.stats.successes + sum(progress.successes for progress in self._open.values())
-        share = f"{successes / count:.1%} ok" if count else "starting"
+        share = f"{_percent(successes, count)} ok" if count else "starting"
         if self._bar is not None:
             self._bar.total = max(self._total(), count)
             self._bar.set_postfix_str(share, refresh=False)
@@ -137,4 +137,9 @@ def _limit(stats: RunStats) -> str | None:
 
 
 def _share(part: int, stats: RunStats) -> str:
-    return f"{part:,} ({part / max(stats.count, 1):.1%})"
+    return f"{part:,} ({_percent(part, stats.count)})"
+
+
+def _percent(part: int, whole: int) -> str:
+    """Rounded down: 100.0% is all of them."""
+    return f"{1000 * part // max(whole, 1) / 10:.1f}%"

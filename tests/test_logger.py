@@ -87,6 +87,11 @@ def test_the_summary_says_which_resource_was_the_limit(seconds: dict[str, float]
     assert advice in summary(run)
 
 
+def test_a_hundred_per_cent_is_all_of_them() -> None:
+    assert "2,999 (99.9%) saved" in summary(RunStats(shards=1, count=3000, successes=2999, failed_to_download=1))
+    assert "3,000 (100.0%) saved" in summary(RunStats(shards=1, count=3000, successes=3000))
+
+
 @pytest.mark.parametrize(
     ("processes_count", "advice"), [(3, "more processes (processes_count) help, up to 4 here"), (4, "for every core")]
 )
