@@ -2,7 +2,7 @@
 # make test    every test
 # make test-kill    kills 150 runs at random moments, where `make test` kills 25
 # make lint    ruff and mypy
-# make bench   img2dataset beside its peer, with a verdict for every target: about an hour on 2 cores
+# make bench   img2dataset beside its peer, with a verdict for every target: about 40 minutes on 2 cores
 # make bench-quick    the same, cut down to what shows gross regressions in three minutes
 # make clean   removes what the above have made
 #

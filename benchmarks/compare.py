@@ -1,6 +1,6 @@
 """img2dataset beside its peer and a bare loop, with a verdict for every target.
 
-    python benchmarks/compare.py                   everything, about an hour on 2 cores
+    python benchmarks/compare.py                   everything, about 40 minutes on 2 cores
     python benchmarks/compare.py --only https http
     python benchmarks/compare.py --quick           the https mix alone, short: what CI asks for
 
