@@ -603,8 +603,9 @@ def _cut_chunks(handler: _Handler) -> None:
 
 @endpoint("early-hints")
 def _early_hints(handler: _Handler) -> None:
-    """An interim answer, then the photo."""
-    handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nX-Robots-Tag: noai\r\n\r\n")
+    """An interim answer, its lines ended by ``end``, then the photo."""
+    lines = ("HTTP/1.1 103 Early Hints", "Link: </style.css>; rel=preload", "X-Robots-Tag: noai", "", "")
+    handler.wfile.write({"crlf": "\r\n", "lf": "\n"}[handler.parameter("end", "crlf")].join(lines).encode())
     handler.send(200, PHOTO, "image/jpeg")
 
 

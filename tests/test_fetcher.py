@@ -58,9 +58,11 @@ def test_a_failure_says_why(server: MockServer, engine: str, path: str, error: s
     assert (result.body, result.error, result.attempts, result.http_status) == (None, error, 1, status)
 
 
-def test_an_interim_answer_is_not_the_answer(server: MockServer) -> None:
+@pytest.mark.parametrize("end", ["crlf", "lf"])
+def test_an_interim_answer_is_not_the_answer(server: MockServer, end: str) -> None:
     """libcurl knows them all; Python's http.client, below requests, only 100."""
-    by_curl, by_requests = (fetch_one(server.url("/early-hints"), http_client=name) for name in FETCHERS)
+    url = server.url(f"/early-hints?end={end}")
+    by_curl, by_requests = (fetch_one(url, http_client=name) for name in FETCHERS)
     assert (by_curl.body, by_curl.http_status) == (PHOTO, 200)
     assert by_requests.error == "http 103"
 

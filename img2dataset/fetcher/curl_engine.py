@@ -153,11 +153,10 @@ class CurlEngine:
         self._resolve_entry = entry
 
     def _answer(self) -> Answer:
-        lines = self._lines
-        if lines.count(b"\r\n") > 1:  # a proxy has answered before, or there were interim answers
-            lines = lines[max(index for index, line in enumerate(lines) if line.startswith(b"HTTP/")) :]
+        # The last one: a proxy may have answered before, or there were interim answers.
+        start = max(index for index, line in enumerate(self._lines) if line.startswith(b"HTTP/"))
         # Not from getinfo, which pycurl does not allow in a callback; libcurl has checked the form of this line.
-        return Answer(int(lines[0].split(None, 2)[1]), Header(lines))
+        return Answer(int(self._lines[start].split(None, 2)[1]), Header(self._lines[start + 1 :]))
 
     def _unless_ended_by_body(self, code: int, hop: Hop, body: Body) -> None:
         """Raise what the code means, if the transfer was not ended because the body is not wanted."""
