@@ -118,7 +118,7 @@ class Interpolation:
 
 
 SLIGHT = 1.4
-"""Reduction below which the exact area filter is nearer to a triangle (by 1 to 16 dB) than to HAMMING."""
+"""Reduction below which a triangle is nearer to the exact area filter than HAMMING is."""
 
 _AREA = Interpolation(Image.Resampling.HAMMING, 2.0, slight=Image.Resampling.BILINEAR)
 _LINEAR = Interpolation(Image.Resampling.BILINEAR, 2.0)
@@ -219,8 +219,8 @@ class Resizer:
             left, top, right, bottom = stored_window(plan.shown, source.orientation)
             box = (left * extent[0], top * extent[1], right * extent[0], bottom * extent[1])
             size = stored_size(plan.content, source.orientation)
-            scale = interpolation.filter_for(extent[0] / scaled[0])
-            image = image.resize(size, scale, box, interpolation.reduction_gap)
+            resampling = interpolation.filter_for(extent[0] / scaled[0])
+            image = image.resize(size, resampling, box, interpolation.reduction_gap)
         return to_srgb(upright(image, source.orientation), profile)
 
 
