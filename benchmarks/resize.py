@@ -21,10 +21,10 @@ import PIL
 from corpus import FORMATS, CorpusImage, corpus
 from PIL import Image
 
-from img2dataset.decoder import open_source
 from img2dataset.errors import ResizeError
+from img2dataset.images.decoder import open_source
+from img2dataset.images.resizer import RESIZE_MODES, Resizer
 from img2dataset.options import ResizeOptions
-from img2dataset.resizer import RESIZE_MODES, Resizer
 
 IMAGE_SIZE = 256
 WHITE = (255, 255, 255)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from img2dataset.carried import Carried
 from img2dataset.errors import DownloadError, Reason, ResizeError, SampleError, ShardError
-from img2dataset.exif import read_exif
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
 from img2dataset.filesystem import open_folder
+from img2dataset.images.exif import read_exif
+from img2dataset.images.resizer import ResizedImage, Resizer
 from img2dataset.metadata import Sample, digest
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
-from img2dataset.resizer import ResizedImage, Resizer
 from img2dataset.shards import Rows, Shard, sample_key, urls_digest
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, Progress, ShardFailure, ShardStats
 from img2dataset.writer import load_writer

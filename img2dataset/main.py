@@ -205,7 +205,7 @@ def _group(kind: type[Group], arguments: Mapping[str, Any]) -> Group:
 def _check_encoder(options: ResizeOptions) -> None:
     """See that the installed Pillow writes the format."""
     if options.encode_format != ResizeOptions.encode_format:
-        from img2dataset.encoder import Encoder
+        from img2dataset.images.encoder import Encoder
 
         Encoder(options.encode_format, options.encode_quality)
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pictures import decoded, encoded
 from PIL import Image, ImageChops
 
-from img2dataset.blurrer import ENLARGEMENT, BoundingBoxBlurrer, checked_boxes
 from img2dataset.errors import Reason, ResizeError
+from img2dataset.images.blurrer import ENLARGEMENT, BoundingBoxBlurrer, checked_boxes
+from img2dataset.images.resizer import RESIZE_MODES, Resizer
 from img2dataset.options import ResizeOptions
-from img2dataset.resizer import RESIZE_MODES, Resizer
 
 SIZE = (320, 200)
 BOX = (0.25, 0.3, 0.5, 0.7)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pictures import encoded, picture
 from PIL import Image
 
-from img2dataset.exif import MAX_JSON_CHARS, MAX_VALUE_CHARS, orientation_of, read_exif
+from img2dataset.images.exif import MAX_JSON_CHARS, MAX_VALUE_CHARS, orientation_of, read_exif
 
 
 def block(**extra: str) -> bytes:
@@ -57,7 +57,7 @@ def test_an_image_without_exif_has_an_empty_object(pillow_name: str) -> None:
 
 def test_images_without_exif_do_not_load_exifread() -> None:
     program = (
-        "import sys; from img2dataset.exif import read_exif; "
+        "import sys; from img2dataset.images.exif import read_exif; "
         "read_exif(sys.stdin.buffer.read()); print('exifread' in sys.modules)"
     )
     for body, loads in ((encoded(picture(40, 30)), b"False"), (encoded(picture(40, 30), exif=block()), b"True")):

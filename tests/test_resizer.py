@@ -11,10 +11,10 @@ from pictures import decoded, encoded, mean_difference, picture
 from PIL import Image
 
 from img2dataset import options as options_module
-from img2dataset.encoder import ENCODERS
 from img2dataset.errors import Reason, ResizeError
+from img2dataset.images.encoder import ENCODERS
+from img2dataset.images.resizer import INTERPOLATIONS, RESIZE_MODES, Resizer
 from img2dataset.options import ENCODE_QUALITIES, ResizeOptions
-from img2dataset.resizer import INTERPOLATIONS, RESIZE_MODES, Resizer
 
 
 @pytest.mark.parametrize("name", sorted(INTERPOLATIONS))

@@ -15,8 +15,8 @@ from pictures import decoded, encoded, picture
 from PIL import Image, ImageChops
 
 from img2dataset.errors import Reason, ResizeError
+from img2dataset.images.resizer import Resizer
 from img2dataset.options import ResizeOptions
-from img2dataset.resizer import Resizer
 
 GOLDEN = Path(__file__).parent / "golden"
 INDEX = json.loads((GOLDEN / "index.json").read_text())

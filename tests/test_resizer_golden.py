@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageChops, features
 
 from img2dataset.errors import ResizeError, unsupported_format_reason
+from img2dataset.images.resizer import ResizedImage, Resizer
 from img2dataset.options import ResizeOptions
-from img2dataset.resizer import ResizedImage, Resizer
 
 GOLDEN = Path(__file__).parent / "golden"
 INDEX = json.loads((GOLDEN / "index.json").read_text())

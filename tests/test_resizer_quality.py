@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from img2dataset.images.resizer import Resizer
 from img2dataset.options import ResizeOptions
-from img2dataset.resizer import Resizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 

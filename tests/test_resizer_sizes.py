@@ -11,8 +11,8 @@ from pictures import decoded, encoded, mean_difference, picture
 from PIL import Image
 
 from img2dataset.errors import Reason, ResizeError
+from img2dataset.images.resizer import RESIZE_MODES, Resizer
 from img2dataset.options import ResizeOptions
-from img2dataset.resizer import RESIZE_MODES, Resizer
 
 sides = st.integers(1, 70_000)
 image_sizes = st.integers(1, 2_000)

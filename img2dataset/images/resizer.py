@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from img2dataset.blurrer import BoundingBoxBlurrer, checked_boxes
-from img2dataset.colors import WHITE, flatten, to_srgb, transform_to_srgb
-from img2dataset.decoder import MAX_PIXELS, Source, ignore_warnings_of_pillow, load, open_source
-from img2dataset.encoder import Encoder
 from img2dataset.errors import Reason, ResizeError
+from img2dataset.images.blurrer import BoundingBoxBlurrer, checked_boxes
+from img2dataset.images.colors import WHITE, flatten, to_srgb, transform_to_srgb
+from img2dataset.images.decoder import MAX_PIXELS, Source, ignore_warnings_of_pillow, load, open_source
+from img2dataset.images.encoder import Encoder
+from img2dataset.images.orientation import WHOLE, Window, stored_size, stored_window, upright
 from img2dataset.options import ResizeOptions
-from img2dataset.orientation import WHOLE, Window, stored_size, stored_window, upright
 
 Size = tuple[int, int]
 

@@ -17,8 +17,8 @@ from typing import cast
 from PIL import Image, ImageFile
 
 from img2dataset.errors import Reason, ResizeError, unsupported_format_reason
-from img2dataset.exif import orientation_of
-from img2dataset.formats import RasterFormat, sniff
+from img2dataset.images.exif import orientation_of
+from img2dataset.images.sniff import RasterFormat, sniff
 
 MAX_PIXELS = 179_000_000
 """Pixels of the largest picture that is decoded: twice `PIL.Image.MAX_IMAGE_PIXELS`, where Pillow itself refuses."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageChops, ImageFilter
 
 from img2dataset.errors import Reason, ResizeError
-from img2dataset.orientation import WHOLE, Window
+from img2dataset.images.orientation import WHOLE, Window
 
 ENLARGEMENT = 0.1
 """How far the soft edge reaches beyond a box on each side, in parts of the box's diagonal."""
