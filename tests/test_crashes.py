@@ -35,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 
 HOOK = """
 import os, signal, time
-from img2dataset import resizer
+from img2dataset.images import resizer
 
 def resize(self, data, *arguments, original=resizer.Resizer.__call__, **options):
     if data.endswith(b"CRASH"):
