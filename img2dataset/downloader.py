@@ -15,10 +15,13 @@ from img2dataset.errors import DownloadError, Reason, ResizeError, SampleError, 
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
 from img2dataset.filesystem import open_folder
 from img2dataset.images.exif import read_exif
-from img2dataset.images.resizer import ResizedImage, Resizer
+from img2dataset.images.resized import ResizedImage
+from img2dataset.images.resizer import Resizer
+from img2dataset.images.sandbox import Sandbox
 from img2dataset.metadata import Sample, digest
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
-from img2dataset.shards import Rows, Shard, sample_key, urls_digest
+from img2dataset.poisoned import PoisonedRows
+from img2dataset.shards import Rows, Shard, sample_key, shard_name, urls_digest
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, Progress, ShardFailure, ShardStats
 from img2dataset.writer import load_writer
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_OPEN_SHARDS = 2
+DEFECTS_TOLD = 3  # by each process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +49,8 @@ class Downloader:
     output_options: dict[str, Any] = field(default_factory=dict)  # recorded in the stats file, compared on resume
 
     def __call__(self, shards: Iterable[Shard]) -> Iterator[Progress | ShardStats | ShardFailure]:
-        with Fetcher(self.fetch) as fetcher:
-            yield from _Run(self, fetcher).events(shards)
+        with Fetcher(self.fetch) as fetcher, Sandbox(self.resize) as sandbox:
+            yield from _Run(self, fetcher, sandbox).events(shards)
 
 
 class _Run:
@@ -55,10 +59,10 @@ class _Run:
     The fetcher's feeder thread opens shards (`_requests`), the thread that iterates over `events` does the rest.
     """
 
-    def __init__(self, plan: Downloader, fetcher: Fetcher) -> None:
+    def __init__(self, plan: Downloader, fetcher: Fetcher, sandbox: Sandbox) -> None:
         self._plan = plan
         self._fetcher = fetcher
-        self._work = _RowWork(plan)
+        self._work = _RowWork(plan, sandbox)
         self._open: set[_OpenShard] = set()  # not by number: a shard that failed may be back before its last result
         self._unsettled = 0  # requests whose result has not been worked on
         self._failures: deque[ShardFailure] = deque()  # of shards that could not be opened
@@ -126,10 +130,11 @@ class _Run:
             shard.stats.attempts += result.attempts
             shard.stats.bytes_downloaded += len(result.body or b"")
             yield shard.progress(rows[0])
-            for sample in self._work.samples(shard, rows, result):
+            samples = list(self._work.samples(shard, rows, result))
+            yield shard.progress(None)  # what happens from here on is not the row's fault
+            for sample in samples:
                 shard.keep(sample)
             if shard.is_complete:
-                yield shard.progress(None)
                 yield shard.commit()
         except Exception as error:  # whatever it is, it fails this shard, is reported, and fails no other
             logger.warning("shard %s failed", shard.shard.id, exc_info=True)
@@ -157,6 +162,10 @@ class _OpenShard:
         self.outstanding = 0
         self._plan = plan
         self._folder = open_folder(plan.write.output_folder)
+        self._poisoned = PoisonedRows(
+            self._folder, shard_name(shard.id, plan.write.oom_shard_count), self.stats.origin["url_digest"]
+        )
+        self.poisoned = self._poisoned.together_with(shard.poisoned)
         self._carried = Carried(shard, self._folder, plan.read, plan.write) if shard.retry else None
         self._writer: SampleWriter | None = None
 
@@ -172,7 +181,7 @@ class _OpenShard:
         return list(by_url.values())
 
     def progress(self, row: int | None) -> Progress:
-        """What is announced before `row` is decoded or, None, the shard is written."""
+        """What is announced before `row` is decoded and, None, after."""
         return Progress(self.shard.id, row, self.stats.count, self.stats.successes)
 
     def keep(self, sample: Sample) -> None:
@@ -201,6 +210,8 @@ class _OpenShard:
             raise ShardError("nothing was written")
         self.stats.end_time = time.time()
         self.stats.seconds = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
+        if self.poisoned:
+            self._poisoned.forget()
         with self._writer:
             self._writer.commit(self.stats)
         self._writer = None
@@ -217,14 +228,15 @@ class _OpenShard:
 class _RowWork:
     """Fetched bytes → samples."""
 
-    def __init__(self, plan: Downloader) -> None:
+    def __init__(self, plan: Downloader, sandbox: Sandbox) -> None:
         self._plan = plan
-        self._resizer = Resizer(plan.resize)
+        self._resizer = Resizer(plan.resize, sandbox)
+        self._defects_told = 0
 
     def samples(self, shard: _OpenShard, rows: list[int], result: FetchResult) -> Iterator[Sample]:
         """A sample for each of the rows that asked for these bytes; the picture is made once where it is the same."""
         made: dict[Any, Sample] = {}
-        poisoned = rows[0] in shard.shard.poisoned  # the row that stands for them all when it is announced
+        poisoned = shard.poisoned.get(rows[0])  # the row that stands for them all when it is announced
         for row in rows:
             ask = repr((_at(shard.rows.boxes, row), _at(shard.rows.expected_digests, row)))
             if ask not in made:
@@ -240,7 +252,7 @@ class _RowWork:
             "caption": _at(shard.rows.captions, row),
         }
 
-    def _sample(self, shard: _OpenShard, row: int, result: FetchResult, poisoned: bool) -> Sample:
+    def _sample(self, shard: _OpenShard, row: int, result: FetchResult, poisoned: str | None) -> Sample:
         """The one place where a failed row is recorded."""
         sample = Sample(
             **self._identity(shard, row),
@@ -256,17 +268,30 @@ class _RowWork:
             sample.status, sample.error_message = FAILED_TO_DOWNLOAD, str(error)
         except SampleError as error:
             sample.status, sample.error_message = FAILED_TO_RESIZE, str(error)
+        except MemoryError:
+            sample.status, sample.error_message = FAILED_TO_RESIZE, Reason.IMAGE_MEMORY
+        except ShardError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours that a file has found costs the file's row; it is logged
+            sample.status, sample.error_message = FAILED_TO_RESIZE, Reason.INTERNAL_ERROR
+            self._tell_defect(sample)
         shard.seconds["resizing"] += time.perf_counter() - started
         return sample
 
-    def _fill(self, sample: Sample, shard: _OpenShard, result: FetchResult, poisoned: bool) -> None:
+    def _tell_defect(self, sample: Sample) -> None:
+        """Log the error that is being handled, of the first rows that have one."""
+        self._defects_told += 1
+        if self._defects_told <= DEFECTS_TOLD:
+            logger.exception("%s has found a defect in img2dataset, and its row fails", sample.url)
+
+    def _fill(self, sample: Sample, shard: _OpenShard, result: FetchResult, poisoned: str | None) -> None:
         if result.body is None:
             raise DownloadError(result.error)
         self._check_digest(result.body, _at(shard.rows.expected_digests, sample.index))
         if self._plan.write.compute_hash:
             sample.digest = digest(result.body, self._plan.write.compute_hash)
         if poisoned:
-            raise ResizeError(Reason.WORKER_DIED)
+            raise ResizeError(poisoned)
         image = self._resizer(result.body, _at(shard.rows.boxes, sample.index))
         _take(sample, image)
         if self._plan.write.extract_exif:

@@ -69,12 +69,16 @@ class Reason:
     DISALLOWED_BY_X_ROBOTS_TAG = "disallowed by X-Robots-Tag"
     HASH_MISMATCH = "hash mismatch"
     WORKER_DIED = "worker died"
+    INTERNAL_ERROR = "internal error"
 
     # resizing
     NOT_AN_IMAGE = "not an image"
     IMAGE_DAMAGED = "image damaged"
     IMAGE_CUT_SHORT = "image cut short"
     TOO_MANY_PIXELS = "too many pixels"
+    IMAGE_MEMORY = "image needs too much memory"
+    DECODING_TOO_SLOW = "decoding too slow"
+    DECODER_CRASHED = "decoder crashed"
     IMAGE_TOO_SMALL = "image too small"
     IMAGE_AREA_TOO_LARGE = "image area too large"
     ASPECT_RATIO_TOO_LARGE = "aspect ratio too large"

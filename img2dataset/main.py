@@ -81,6 +81,7 @@ def download(
     min_image_size: int = 0,
     max_image_area: float = math.inf,
     max_aspect_ratio: float = math.inf,
+    max_image_memory: int = 512 * 1024 * 1024,
     bbox_col: str | None = None,
     extract_exif: bool = True,
     compute_hash: str | None = "sha256",
@@ -144,6 +145,7 @@ def download(
         min_image_size: Leave out images whose shorter side has fewer pixels.
         max_image_area: Leave out images of more pixels than this, width times height.
         max_aspect_ratio: Leave out images whose longer side is more than this many times the shorter.
+        max_image_memory: Bytes of memory that one image may take; it is left out if it would need more.
         bbox_col: Column with boxes to blur in each image: a list of [x_min, y_min, x_max, y_max], each from 0 to 1; as
             JSON in a csv list.
         extract_exif: Put the file's EXIF tags into the metadata, as JSON text.

@@ -233,6 +233,7 @@ class ResizeOptions:
     min_image_size: int = 0
     max_image_area: float = math.inf
     max_aspect_ratio: float = math.inf
+    max_image_memory: int = 512 * 1024 * 1024  # bytes
 
     def __post_init__(self) -> None:
         require_whole("image_size", self.image_size, 1)
@@ -273,6 +274,7 @@ class ResizeOptions:
 
     def _check_filters(self) -> None:
         require_whole("min_image_size", self.min_image_size, 0)
+        require_whole("max_image_memory", self.max_image_memory, 1)
         require_number("max_image_area", self.max_image_area, 0)
         require_number("max_aspect_ratio", self.max_aspect_ratio, 0)
         if self.max_aspect_ratio < 1:

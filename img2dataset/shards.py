@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class Shard:
     count: int  # rows
     rows: bytes
     retry: bool = False  # it is finished, and only its rows that failed for a passing reason are done again
-    poisoned: frozenset[int] = frozenset()  # indices of rows that killed two workers: recorded as failed, not decoded
+    poisoned: Mapping[int, str] = field(
+        default_factory=dict
+    )  # rows that ended workers: not decoded, failed for this reason
 
     def table(self) -> pa.Table:
         """The rows as an Arrow table."""
@@ -42,9 +44,9 @@ class Shard:
 
         return pa.ipc.open_stream(self.rows).read_all()
 
-    def without(self, rows: Iterable[int]) -> Shard:
-        """This shard with more rows that must not be decoded."""
-        return replace(self, poisoned=self.poisoned.union(rows))
+    def without(self, rows: Mapping[int, str]) -> Shard:
+        """This shard with more rows that must not be decoded, each with the reason that is recorded for it."""
+        return replace(self, poisoned={**self.poisoned, **rows})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ class Progress:
     """Where a worker stands in a shard; told before a row is decoded, so that the culprit of a crash is known."""
 
     shard_id: int
-    row: int | None  # index in the shard of the row that is decoded next; None: the shard is written
+    row: int | None  # index in the shard of the row that is decoded next; None: none is being decoded
     count: int  # rows of the shard settled so far
     successes: int
 
@@ -91,7 +91,7 @@ class ShardFailure:
 
     shard_id: int
     message: str
-    poisoned: frozenset[int] = frozenset()  # the rows that killed workers, for the next try
+    poisoned: Mapping[int, str] = field(default_factory=dict)  # the rows that ended workers, for the next try
 
 
 @dataclass(slots=True)

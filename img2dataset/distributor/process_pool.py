@@ -19,8 +19,7 @@ from img2dataset.shards import Shard, shard_name
 from img2dataset.stats import Progress, ShardFailure
 
 DEADLY_TWICE = 2  # deaths after which a row is no longer decoded
-MAX_DEATHS = 100  # of workers that had a shard open, before the shard is given up
-MAX_STUCK = 6  # times that a worker hung that had a shard open, before the shard is given up: each costs the patience
+MAX_UNEXPLAINED = 3  # deaths while no row of a shard was being decoded, before the shard is given up
 MAX_FALSE_STARTS = 3  # workers in a row that die before they ask for a shard
 TICK = 0.25  # seconds between two looks at what the workers are doing
 
@@ -48,7 +47,6 @@ class _Pool:
         self._list_ended = False
         self._again: deque[Shard] = deque()  # their worker died
         self._deaths: dict[int, Counter[int | None]] = {}  # shard id → row that was decoded (None: not known) → times
-        self._stuck: Counter[int] = Counter()  # shard id → times that a worker hung that had it open
         self._downloader = downloader
         self._processes_count = options.processes_count
         self._patience = options.shard_patience
@@ -151,7 +149,6 @@ class _Pool:
     # No worker waits for a shard while the clock runs: it is given one, or told that there are none.
     def _end_silent(self) -> Iterator[ShardFailure]:
         for worker in [worker for worker in self._workers if self._clock - worker.heard_at > self._patience]:
-            self._stuck.update(list(worker.open))
             yield from self._bury(worker, f"stuck, no progress for {self._patience:g} s")
 
     # Deaths
@@ -165,13 +162,13 @@ class _Pool:
         self._workers.remove(worker)
         if worker.ended_well and not cause:
             return
-        cause = cause or worker.ending
+        hung, cause = cause is not None, cause or worker.ending
         if not worker.has_asked:
             self._count_false_start(worker, cause)
         elif not worker.open:
             logger.warning("worker %d ended between two shards: %s", worker.pid, cause)
         else:
-            yield from self._blame(worker, cause)
+            yield from self._blame(worker, cause, hung=hung)
 
     def _count_false_start(self, worker: WorkerProcess, cause: str) -> None:
         logger.warning("worker %d ended while it was starting: %s", worker.pid, cause)
@@ -180,32 +177,41 @@ class _Pool:
         if self._false_starts >= MAX_FALSE_STARTS:
             raise ShardError(f"no worker process can start; the last one ended: {cause}")
 
-    def _blame(self, worker: WorkerProcess, cause: str) -> Iterator[ShardFailure]:
-        """Do the open shards again, without a row that was about to be decoded twice when a worker died.
+    def _blame(self, worker: WorkerProcess, cause: str, *, hung: bool) -> Iterator[ShardFailure]:
+        """Do the open shards again, without a row that was being decoded when a worker hung, or twice when one died.
 
-        When no row was announced, the shard that was open longest bears the blame, and fails.
+        When no row was, the shard that was open longest bears the blame. It fails when that goes on.
         """
         culprit, row = worker.suspect()
         for shard in worker.open.values():
-            deaths = self._deaths.setdefault(shard.id, Counter())
-            deaths[row if shard is culprit else None] += 1
-            is_hopeless = deaths.total() >= MAX_DEATHS or self._stuck[shard.id] >= MAX_STUCK
-            if is_hopeless or (shard is culprit and row is None):
+            if shard is not culprit:
+                self._again.append(shard)
+            elif row is not None:
+                self._again.append(self._suspected(shard, row, worker, cause, hung=hung))
+            elif hung or self._count_death(shard, None) >= MAX_UNEXPLAINED:
                 logger.warning("worker %d ended at shard %s: %s", worker.pid, shard_name(shard.id), cause)
-                del self._deaths[shard.id], self._stuck[shard.id]
+                self._deaths.pop(shard.id, None)
                 yield _failure(shard, f"{Reason.WORKER_DIED}: {cause}")
-            elif shard is culprit and row is not None:
-                self._again.append(self._suspected(shard, row, deaths[row], worker, cause))
             else:
+                where = (worker.pid, shard_name(shard.id), cause)
+                logger.warning("worker %d ended at shard %s, which is done again: %s", *where)
                 self._again.append(shard)
 
-    def _suspected(self, shard: Shard, row: int, times: int, worker: WorkerProcess, cause: str) -> Shard:
+    def _count_death(self, shard: Shard, row: int | None) -> int:
+        deaths = self._deaths.setdefault(shard.id, Counter())
+        deaths[row] += 1
+        return deaths[row]
+
+    def _suspected(self, shard: Shard, row: int, worker: WorkerProcess, cause: str, *, hung: bool) -> Shard:
         where = (worker.pid, row, shard_name(shard.id), cause)
-        if times < DEADLY_TWICE:
+        if hung:
+            logger.warning("worker %d hung at row %d of shard %s, which is done without that row: %s", *where)
+            return shard.without({row: Reason.DECODING_TOO_SLOW})
+        if self._count_death(shard, row) < DEADLY_TWICE:
             logger.warning("worker %d ended at row %d of shard %s, which is done again: %s", *where)
             return shard
         logger.warning("worker %d ended at row %d of shard %s again, which is done without that row: %s", *where)
-        return shard.without([row])
+        return shard.without({row: Reason.WORKER_DIED})
 
 
 def _failure(shard: Shard, message: str) -> ShardFailure:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import IO, TypeAlias
 
 from img2dataset.filesystem.base import Folder, Transaction
-from img2dataset.filesystem.names import LOCK_NAME, commit_record_name, is_commit_record, is_hidden, temporary_name
+from img2dataset.filesystem.names import commit_record_name, is_commit_record, is_hidden, is_left_over, temporary_name
 
 Steps: TypeAlias = Sequence[tuple[str | None, str]]  # temporary name → name, in order; None: the name goes away
 
@@ -85,7 +85,7 @@ class LocalFolder(Folder):
         for record in filter(is_commit_record, os.listdir(self.path)):
             self.finish(record)
         for name in os.listdir(self.path):
-            if is_hidden(name) and name != LOCK_NAME:
+            if is_left_over(name):
                 with suppress(FileNotFoundError):
                     self.remove(name)
 

@@ -7,6 +7,7 @@ import uuid
 
 LOCK_NAME = ".img2dataset.lock"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_POISONED = re.compile(r"\..+\.img2dataset-poisoned")
 _COMMIT_RECORD = re.compile(r"\..+\.img2dataset-commit")
 
 
@@ -25,6 +26,11 @@ def claim_name(holder: str) -> str:
     return f"{LOCK_NAME}.{holder}.tmp"
 
 
+def poisoned_name(shard: str) -> str:
+    """The name for the record of the rows of a shard that ended workers."""
+    return f".{shard}.img2dataset-poisoned"
+
+
 def is_commit_record(name: str) -> bool:
     """Whether this is the record of a commit that has begun and not ended."""
     return bool(_COMMIT_RECORD.fullmatch(name))
@@ -32,4 +38,9 @@ def is_commit_record(name: str) -> bool:
 
 def is_hidden(name: str) -> bool:
     """Whether this is none of the dataset's files."""
-    return name == LOCK_NAME or bool(_TEMPORARY.fullmatch(name)) or is_commit_record(name)
+    return name == LOCK_NAME or is_left_over(name) or bool(_POISONED.fullmatch(name))
+
+
+def is_left_over(name: str) -> bool:
+    """Whether this is what a run that was killed has not removed. The lock is not, which has its own rules."""
+    return bool(_TEMPORARY.fullmatch(name)) or is_commit_record(name)

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import IO, Any, TypeAlias
 
 from img2dataset.filesystem.base import Folder, Transaction
-from img2dataset.filesystem.names import LOCK_NAME, commit_record_name, is_commit_record, is_hidden, temporary_name
+from img2dataset.filesystem.names import commit_record_name, is_commit_record, is_hidden, is_left_over, temporary_name
 
 UPLOADED_TOGETHER = 64  # files of a folder, and so held in memory
 
@@ -78,7 +78,7 @@ class RemoteFolder(Folder):
         for record in filter(is_commit_record, self._all_names()):
             self._finish(record)
         for name in self._all_names():
-            if is_hidden(name) and name != LOCK_NAME:
+            if is_left_over(name):
                 with suppress(FileNotFoundError):
                     self.remove(name)
 

@@ -18,10 +18,15 @@ from PIL import Image, ImageFile
 
 from img2dataset.errors import Reason, ResizeError, unsupported_format_reason
 from img2dataset.images.exif import orientation_of
-from img2dataset.images.sniff import RasterFormat, sniff
+from img2dataset.images.sniff import FORMATS, RasterFormat, sniff
+from img2dataset.images.structure import MOST_PARTS, check_structure
 
 MAX_PIXELS = 179_000_000
 """Pixels of the largest picture that is decoded: twice `PIL.Image.MAX_IMAGE_PIXELS`, where Pillow itself refuses."""
+
+MANY_PIXELS = 1_000_000
+MAX_PIXELS_A_BYTE = 100_000
+"""A picture of many pixels that has fewer bytes than that is one colour, or claims what it does not hold."""
 
 MAX_SCAN_PIXELS = 10 * MAX_PIXELS
 """Pixels times scans of a JPEG: an honest progressive file has ten scans, a hostile one thousands."""
@@ -53,18 +58,23 @@ def open_source(body: bytes) -> Source:
         ResizeError: the bytes are no image, of a format this build lacks, damaged, or of too many pixels.
     """
     made = sniff(body)
-    opener = _opener(made)
-    if opener is None:
-        raise ResizeError(unsupported_format_reason(made.name))
-    with _few_messages(made, body):
-        image = opener(BytesIO(body))
+    image = _open(made, body)
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > min(MAX_PIXELS, max(MANY_PIXELS, MAX_PIXELS_A_BYTE * len(body))):
         raise ResizeError(Reason.TOO_MANY_PIXELS)
     orientation = 1 if made.name == "TIFF" else orientation_of(image.info.get("exif"))  # Pillow turns a TIFF itself
     if orientation >= 5:
         width, height = height, width
     return Source(image, body, made, orientation, width, height)
+
+
+def _open(made: RasterFormat, body: bytes) -> ImageFile.ImageFile:
+    opener = _opener(made)
+    if opener is None:
+        raise ResizeError(unsupported_format_reason(made.name))
+    check_structure(made.name, body)
+    with _few_messages(made, body):
+        return opener(BytesIO(body))
 
 
 def load(source: Source) -> None:
@@ -74,19 +84,28 @@ def load(source: Source) -> None:
         ResizeError: the data is damaged or ends early, where the decoder or the file's structure tells.
     """
     image = source.image
+    ends: list[int] = []
     if source.format.name == "JPEG":
-        _check_scans(source)
+        ends = _ends_of_scans(source)
         image.decodermaxblock = len(source.body)  # one call of the decoder instead of one for each 64 KB
     size = image.size
     with _few_messages(source.format, source.body):
         image.load()
     if image.size != size:  # a frame inside an icon that is not what the icon's header says
         raise ResizeError(Reason.IMAGE_DAMAGED)
+    if ends and _ends_in_one_colour(image) and _lacks_data(source, ends):
+        raise ResizeError(Reason.IMAGE_CUT_SHORT)
 
 
 def ignore_warnings_of_pillow() -> None:
     """Silence Pillow's remarks on metadata: what matters is raised, and a worker has nobody to tell the rest."""
     warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
+
+
+def preload() -> None:
+    """Import every decoder there is, for a process that is about to fork."""
+    for made in FORMATS.values():
+        _opener(made)
 
 
 @cache
@@ -129,6 +148,7 @@ def _few_messages(made: RasterFormat, body: bytes) -> Iterator[None]:
 
 
 # Told by the words of Pillow and its plugins, as they raise OSError, SyntaxError and ValueError for either.
+_OUT_OF_MEMORY = re.compile(r"out of memory|memory allocation|cannot allocate", re.IGNORECASE)
 _LACKING = re.compile(r"not available|not installed|unknown pixel mode|cannot handle|unsupported", re.IGNORECASE)
 _CUT_SHORT = re.compile(r"truncated|not enough|incomplete|unexpected end|requires a buffer", re.IGNORECASE)
 
@@ -136,6 +156,8 @@ _CUT_SHORT = re.compile(r"truncated|not enough|incomplete|unexpected end|require
 def _message(error: BaseException, made: RasterFormat, body: bytes) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return Reason.TOO_MANY_PIXELS
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+        return Reason.IMAGE_MEMORY
     if _LACKING.search(str(error)):
         return unsupported_format_reason(made.name)
     if _CUT_SHORT.search(str(error)) or _is_cut_webp(made, body):
@@ -156,21 +178,69 @@ _MAY_FOLLOW_A_SCAN = frozenset(
 )
 
 
-def _check_scans(source: Source) -> None:
-    """Refuse a JPEG whose scans are interrupted by a marker that cannot be there, or are a great many.
+def _ends_of_scans(source: Source) -> list[int]:
+    """Where the data of each scan of a JPEG ends.
 
-    libjpeg fills what is missing with grey and only warns, which Pillow does not pass on.
+    Refuses one whose scans are interrupted by a marker that cannot be there, or are a great many: libjpeg fills what
+    is missing with grey and only warns, which Pillow does not pass on.
     """
-    body, position, scans = source.body, _start_of_scan(source), 1
-    while (found := _NEXT_SEGMENT.search(body, position)) and (marker := found[1]) != _END:
-        if marker not in _MAY_FOLLOW_A_SCAN:
+    body, position, ends, in_scan = source.body, _start_of_scan(source), list[int](), True
+    for _ in range(MOST_PARTS):
+        found = _NEXT_SEGMENT.search(body, position)
+        if found is None:
+            break
+        if in_scan:
+            ends.append(found.start())
+        if found[1] == _END:
+            break
+        if found[1] not in _MAY_FOLLOW_A_SCAN:
             raise ResizeError(Reason.IMAGE_DAMAGED)
-        scans += marker == _SCAN
+        in_scan = found[1] == _SCAN
         position = found.end() + int.from_bytes(body[found.end() : found.end() + 2], "big")
-    if scans * source.width * source.height > MAX_SCAN_PIXELS:
+    else:
+        raise ResizeError(Reason.DECODING_TOO_SLOW)
+    if len(ends) * source.width * source.height > MAX_SCAN_PIXELS:
         raise ResizeError(Reason.TOO_MANY_PIXELS)
+    return ends
 
 
 def _start_of_scan(source: Source) -> int:
     """Where the first scan's data begins: Pillow's parser stops right there."""
     return source.image.fp.tell() if source.image.fp else 0
+
+
+_LAST_BLOCKS = (64, 16)
+"""Width and height in source pixels of the corner where a picture that ran out of data has one colour."""
+
+_MORE_DATA = bytes(byte for byte in range(1, 255) for _ in range(3)) * 4
+"""Bytes that decode to something, and hold no marker."""
+
+
+def _scale_of(image: ImageFile.ImageFile) -> int:
+    """By how much a JPEG is decoded smaller."""
+    return image.decoderconfig[0] if image.decoderconfig else 1
+
+
+def _ends_in_one_colour(image: ImageFile.ImageFile) -> bool:
+    """Whether the last blocks of a decoded JPEG are all alike and not white, as many honest pictures end."""
+    width, height = (max(2, side // _scale_of(image)) for side in _LAST_BLOCKS)
+    corner = image.crop((max(0, image.width - width), max(0, image.height - height), *image.size))
+    extremes = corner.getextrema()
+    bands = (extremes,) if isinstance(extremes[0], (int, float)) else extremes
+    return all(low == high for low, high in bands) and not all(low == 255 for low, _ in bands)
+
+
+def _lacks_data(source: Source, ends: list[int]) -> bool:
+    """Whether more bytes at the end of its scans would change a JPEG.
+
+    libjpeg passes over what it does not need, and fills what it lacks with the colour of the last block; of either it
+    only warns, which Pillow does not pass on.
+    """
+    body = source.body
+    pieces = [body[start:end] for start, end in zip([0, *ends], [*ends, len(body)], strict=True)]
+    again = _open(source.format, _MORE_DATA.join(pieces))
+    scale = _scale_of(source.image)
+    again.draft(None, (again.width // scale, again.height // scale))
+    with _few_messages(source.format, body):
+        again.load()
+    return again.tobytes() != source.image.tobytes()

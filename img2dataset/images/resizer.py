@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -12,26 +13,16 @@ from img2dataset.images.blurrer import BoundingBoxBlurrer, checked_boxes
 from img2dataset.images.colors import WHITE, flatten, to_srgb, transform_to_srgb
 from img2dataset.images.decoder import MAX_PIXELS, Source, ignore_warnings_of_pillow, load, open_source
 from img2dataset.images.encoder import Encoder
+from img2dataset.images.memory import check_memory
 from img2dataset.images.orientation import WHOLE, Window, stored_size, stored_window, upright
+from img2dataset.images.resized import ResizedImage
+from img2dataset.images.sniff import sniff
 from img2dataset.options import ResizeOptions
 
+if TYPE_CHECKING:
+    from img2dataset.images.sandbox import Sandbox
+
 Size = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ResizedImage:
-    """An image as it is saved. Sizes are in pixels.
-
-    `extension` has no dot: ``jpg``, ``png``, ``webp`` or ``avif``, and any `RasterFormat`'s when the original bytes are
-    kept. `original_width` and `original_height` are those of the image as it is seen, EXIF orientation applied.
-    """
-
-    data: bytes
-    extension: str
-    width: int
-    height: int
-    original_width: int
-    original_height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +129,14 @@ INTERPOLATIONS = {
 
 
 class Resizer:
-    """Decodes, filters, resizes, blurs and encodes one image at a time. Made once a process."""
+    """Decodes, filters, resizes, blurs and encodes one image at a time. Made once a process.
 
-    def __init__(self, options: ResizeOptions) -> None:
+    With a `sandbox`, what is none of the common formats is left to that.
+    """
+
+    def __init__(self, options: ResizeOptions, sandbox: Sandbox | None = None) -> None:
         self._options = options
+        self._sandbox = sandbox
         self._mode = RESIZE_MODES[options.resize_mode]
         self._upscale = INTERPOLATIONS[options.upscale_interpolation]
         self._downscale = INTERPOLATIONS[options.downscale_interpolation]
@@ -160,7 +155,12 @@ class Resizer:
             ResizeError: no image, of an unsupported format, damaged, filtered out, or too large.
             ValueError: boxes are given and `disable_all_reencoding` is set, so that they could not be blurred.
         """
-        source = open_source(body)
+        if self._sandbox and not sniff(body).is_common:
+            return self._sandbox(body, boxes)
+        return self.resize(open_source(body), boxes)
+
+    def resize(self, source: Source, boxes: Sequence[Sequence[float]] | None) -> ResizedImage:
+        """As calling this, with an image whose header has been read."""
         self._filter(source.width, source.height)
         if self._options.disable_all_reencoding:
             if boxes is not None:
@@ -169,7 +169,7 @@ class Resizer:
         windows = checked_boxes(boxes)
         plan = self._plan(source.width, source.height)
         if self._options.skip_reencode and not windows and self._would_change_nothing(source, plan):
-            load(source)  # tells damage
+            self._load(source, plan)  # tells damage
             return _as_it_came(source)
         image = self._content(source, plan)
         self._blur(image, windows, plan.shown)
@@ -213,7 +213,7 @@ class Resizer:
         scaled = stored_size(plan.scaled, source.orientation)
         interpolation = self._downscale if plan.scaled < (source.width, source.height) else self._upscale
         extent = _draft(source, scaled, interpolation.reduction_gap)
-        load(source)
+        self._load(source, plan)
         image = flatten(source.image)
         if scaled != source.image.size or plan.content != plan.scaled:
             left, top, right, bottom = stored_window(plan.shown, source.orientation)
@@ -222,6 +222,10 @@ class Resizer:
             resampling = interpolation.filter_for(extent[0] / scaled[0])
             image = image.resize(size, resampling, box, interpolation.reduction_gap)
         return to_srgb(upright(image, source.orientation), profile)
+
+    def _load(self, source: Source, plan: Plan) -> None:
+        check_memory(source, source.image.size, plan.content, plan.canvas, self._options.max_image_memory)
+        load(source)
 
 
 def _draft(source: Source, scaled: Size, gap: float | None) -> tuple[float, float]:
