@@ -209,7 +209,7 @@ def formats() -> dict[str, tuple[bytes, str]]:
         "scene.mpo": encoded(SCENE, "MPO", quality=97, subsampling="4:4:4", save_all=True, append_images=other),
         "scene.psd": psd(),
     }
-    for name in ("BMP", "PPM", "TGA", "DDS", "SGI", "PCX", "QOI"):
+    for name in ("BMP", "PPM"):
         files[f"scene.{name.lower()}"] = encoded(SCENE, name)
     return {name: (body, "scene") for name, body in files.items()}
 
@@ -219,12 +219,25 @@ def psd() -> bytes:
     return header + bytes(4 * 3) + bytes(2) + b"".join(band.tobytes() for band in SCENE.split())
 
 
+def run_length_bmp() -> bytes:
+    palette = bytes(4 * 256)
+    header = struct.pack("<IiiHHIIiiII", 40, 4, 1, 1, 8, 1, 4, 0, 0, 256, 0)
+    return struct.pack("<2sIHHI", b"BM", 58 + len(palette), 0, 0, 54 + len(palette)) + header + palette + b"\4\1\0\1"
+
+
 def refusals() -> dict[str, tuple[bytes, str]]:
     jpg, whole_png = encoded(SCENE, "JPEG"), encoded(SCENE.resize((96, 64)), "PNG")
     webp, gif, avif = (encoded(SCENE, name) for name in ("WEBP", "GIF", "AVIF"))
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
     cut, damaged, no_image = Reason.IMAGE_CUT_SHORT, Reason.IMAGE_DAMAGED, Reason.NOT_AN_IMAGE
+    unserved = {"tga": "TGA", "sgi": "SGI", "pcx": "PCX", "qoi": "QOI", "dds": "DDS without compression"}
     return {
+        **{
+            f"scene.{end}": (encoded(SCENE, end.upper()), unsupported_format_reason(name))
+            for end, name in unserved.items()
+        },
+        "plain.ppm": (b"P3\n1 1\n255\n1 2 3\n", unsupported_format_reason("plain PNM")),
+        "rle.bmp": (run_length_bmp(), unsupported_format_reason("BMP RLE")),
         "drawing.svg": (svg, unsupported_format_reason("SVG")),
         "drawing-with-xml.svg": (
             b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- made -->\n' + svg,

@@ -238,9 +238,13 @@ def _lacks_data(source: Source, ends: list[int]) -> bool:
     """
     body = source.body
     pieces = [body[start:end] for start, end in zip([0, *ends], [*ends, len(body)], strict=True)]
-    again = _open(source.format, _MORE_DATA.join(pieces))
-    scale = _scale_of(source.image)
-    again.draft(None, (again.width // scale, again.height // scale))
     with _few_messages(source.format, body):
-        again.load()
-    return again.tobytes() != source.image.tobytes()
+        return _smallest(source.format, body) != _smallest(source.format, _MORE_DATA.join(pieces))
+
+
+def _smallest(made: RasterFormat, body: bytes) -> bytes:
+    """The pixels of a JPEG as small as they can be decoded, which takes little memory."""
+    image = _open(made, body)
+    image.draft(None, (1, 1))
+    image.load()
+    return image.tobytes()

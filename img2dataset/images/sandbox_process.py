@@ -16,7 +16,7 @@ from img2dataset.images.resized import ResizedImage
 from img2dataset.images.resizer import Resizer
 
 SECONDS = 2.0  # of CPU time that any image may use, and more
-PIXELS_A_SECOND = 5_000_000  # for its pixels: slow decoders, as of JPEG 2000, do twice as many
+PIXELS_A_SECOND = 10_000_000  # for its pixels: slow decoders, as of JPEG 2000, do twice as many
 BYTES_A_SECOND = 10_000_000  # and for its bytes
 
 

@@ -13,10 +13,9 @@ from img2dataset.errors import Reason, ResizeError
 
 # What no honest file comes near: extended XMP and a large profile make a few hundred segments of a JPEG.
 MOST_PARTS = 4096
-_MOST_TABLES = 64  # of a JPEG: it may define four, and again before a scan
+_MOST_SLOW_PARTS = 64  # of a JPEG, of each kind that is read entry by entry or joined: an honest one has a few
 _MOST_HEADER_BYTES = 16 << 20  # before the first scan of a JPEG: depth maps and second pictures are kept there
 _MOST_JUNK_BYTES = 1 << 16  # between its segments
-_MOST_EXIF_SEGMENTS = 64
 _CHUNK_BYTES = 1024  # a PNG's data may come in pieces of this size in the mean
 _MOST_PROFILES = 8
 _MOST_BLOCKS = 16_384  # of a GIF before its first frame
@@ -41,22 +40,22 @@ def _require(holds: bool, reason: str = Reason.DECODING_TOO_SLOW) -> None:
 
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _STANDS_ALONE = frozenset(bytes([marker]) for marker in (0x01, *range(0xD0, 0xDA)))
-_SCAN, _TABLES, _EXIF = b"\xda", b"\xdb", b"\xe1"
+_SCAN = b"\xda"
+_SLOW_PARTS = re.compile(rb"\xdb|\xe1..Exif|\xed..Photoshop", re.DOTALL)
 
 
 def _look_at_jpeg(body: bytes) -> None:
     """Its header, up to the first scan: what follows is libjpeg's, and `decoder` looks at the markers there."""
-    position, junk, tables, exif = 2, 0, 0, 0
+    position, junk, slow = 2, 0, 0
     for _ in range(MOST_PARTS):
-        found = _JPEG_MARKER.search(body, position)
+        found = _JPEG_MARKER.search(body, position, position + _MOST_JUNK_BYTES)
         if found is None:
+            _require(position + _MOST_JUNK_BYTES > len(body))
             return  # the decoder tells what is missing
         marker, start = found[1], found.end()
         junk += found.start() - position
-        tables += marker == _TABLES
-        exif += marker == _EXIF and body.startswith(b"Exif", start + 2)
-        _require(junk <= _MOST_JUNK_BYTES and tables <= _MOST_TABLES and exif <= _MOST_EXIF_SEGMENTS)
-        _require(start <= _MOST_HEADER_BYTES)
+        slow += _SLOW_PARTS.match(body, start - 1) is not None
+        _require(junk <= _MOST_JUNK_BYTES and slow <= _MOST_SLOW_PARTS and start <= _MOST_HEADER_BYTES)
         if marker == _SCAN:
             return
         position = start if marker in _STANDS_ALONE else start + int.from_bytes(body[start : start + 2], "big")
