@@ -236,15 +236,15 @@ def _lacks_data(source: Source, ends: list[int]) -> bool:
     libjpeg passes over what it does not need, and fills what it lacks with the colour of the last block; of either it
     only warns, which Pillow does not pass on.
     """
-    body = source.body
+    body, scale = source.body, max(2, _scale_of(source.image))  # not full size, for the memory that would take
     pieces = [body[start:end] for start, end in zip([0, *ends], [*ends, len(body)], strict=True)]
     with _few_messages(source.format, body):
-        return _smallest(source.format, body) != _smallest(source.format, _MORE_DATA.join(pieces))
+        return _pixels(source.format, body, scale) != _pixels(source.format, _MORE_DATA.join(pieces), scale)
 
 
-def _smallest(made: RasterFormat, body: bytes) -> bytes:
-    """The pixels of a JPEG as small as they can be decoded, which takes little memory."""
+def _pixels(made: RasterFormat, body: bytes, scale: int) -> bytes:
+    """The pixels of a JPEG that is decoded so many times smaller."""
     image = _open(made, body)
-    image.draft(None, (1, 1))
+    image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
     image.load()
     return image.tobytes()

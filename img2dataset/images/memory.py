@@ -19,6 +19,7 @@ _FLATTENING = {"1": 2, "L": 1, "P": 5, "RGB": 4, "CMYK": 4, "LA": 7, "La": 11, "
 _OTHER_MODE = 11  # of more than 8 bits, or of colour spaces that are brought to RGB
 _TRANSPARENT = {"1": 9, "L": 8, "P": 9, "RGB": 12}  # with a colour or palette entry that stands for transparency
 _COEFFICIENT = 2  # a progressive JPEG is held as its coefficients, whatever the size it is decoded at
+_SECOND_LOOK = 3  # for each decoded pixel of a JPEG: what it is compared with where it may lack data
 _RESIZING = 8  # for each pixel of the result: its two passes
 _RGB = 4
 
@@ -35,16 +36,17 @@ def check_memory(source: Source, decoded: Size, content: Size, canvas: Size, lim
     Raises:
         ResizeError: ``image needs too much memory``.
     """
-    needed = _decoding(source) + _flattening(source, decoded) + _finishing(source, decoded, content, canvas)
+    needed = _decoding(source, decoded) + _flattening(source, decoded) + _finishing(source, decoded, content, canvas)
     if needed > limit:
         raise ResizeError(Reason.IMAGE_MEMORY)
 
 
-def _decoding(source: Source) -> float:
+def _decoding(source: Source, decoded: Size) -> float:
     pixels = source.width * source.height
-    if source.format.name == "JPEG":
-        return _COEFFICIENT * _samples_a_pixel(source) * pixels if source.image.info.get("progressive") else 0
-    return _DECODER.get(source.format.name, 0) * pixels
+    if source.format.name != "JPEG":
+        return _DECODER.get(source.format.name, 0) * pixels
+    coefficients = _samples_a_pixel(source) * pixels if source.image.info.get("progressive") else 0
+    return _COEFFICIENT * coefficients + _SECOND_LOOK * decoded[0] * decoded[1]
 
 
 def _samples_a_pixel(source: Source) -> float:
