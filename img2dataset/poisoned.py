@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 
 from img2dataset.filesystem import Folder
 from img2dataset.filesystem.names import poisoned_name
+
+logger = logging.getLogger(__name__)
 
 
 class PoisonedRows:
@@ -36,13 +39,13 @@ class PoisonedRows:
             self._folder.remove(self._name)
 
     def _read(self) -> dict[int, str]:
-        """What is remembered; nothing if it is of other rows, or no record of ours."""
-        try:
-            record = json.loads(self._folder.read(self._name))
-            if record["url_digest"] == self._url_digest:
-                return {int(row): str(reason) for row, reason in record["rows"].items()}
-        except FileNotFoundError:
-            pass
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        """What is remembered. A record of other rows, or that is none of ours, is removed."""
+        with suppress(FileNotFoundError):
+            try:
+                record = json.loads(self._folder.read(self._name))
+                if record["url_digest"] == self._url_digest:
+                    return {int(row): str(reason) for row, reason in record["rows"].items()}
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                logger.warning("%s in %s is damaged, and removed", self._name, self._folder)
             self.forget()
         return {}

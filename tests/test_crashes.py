@@ -135,6 +135,32 @@ def test_a_worker_that_hangs_is_ended_and_its_row_recorded(
     assert caplog.text.count("stuck, no progress for 3 s") == 1
 
 
+def test_a_later_run_remembers_which_image_is_deadly(
+    server: MockServer, tmp_path: Path, marked: Callable[[str], str]
+) -> None:
+    urls = [marked("CRASH"), *photos(server, 40, delay=0.2)]
+    out = tmp_path / "out"
+    words = [write_list(tmp_path / "list.txt", urls), f"--output_folder={out}", "--thread_count=2", "--image_size=64"]
+    with running(words) as process:
+        wait_for(lambda: out.exists() and ".00000.img2dataset-poisoned" in hidden(out))
+        process.kill()
+        process.communicate()
+    code, said = run(*words)
+    assert code == 0, said
+    assert "SIGSEGV" not in said
+    assert checked_metadata(out, urls)["error_message"].dropna().to_dict() == {0: Reason.WORKER_DIED}
+    assert hidden(out) == []
+
+
+def test_the_deadly_rows_of_another_list_say_nothing(server: MockServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".00000.img2dataset-poisoned").write_text('{"url_digest": "of others", "rows": {"1": "worker died"}}')
+    urls = photos(server, 3)
+    assert download(write_list(tmp_path / "list.txt", urls), output_folder=str(out)).successes == 3
+    assert hidden(out) == []
+
+
 # Signals
 
 
