@@ -209,7 +209,7 @@ def _start_of_scan(source: Source) -> int:
     return source.image.fp.tell() if source.image.fp else 0
 
 
-_LAST_BLOCKS = (64, 16)
+_LAST_BLOCKS = (32, 8)
 """Width and height in source pixels of the corner where a picture that ran out of data has one colour."""
 
 _MORE_DATA = bytes(byte for byte in range(1, 255) for _ in range(3)) * 4
