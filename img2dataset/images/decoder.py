@@ -236,10 +236,13 @@ def _lacks_data(source: Source, ends: list[int]) -> bool:
     libjpeg passes over what it does not need, and fills what it lacks with the colour of the last block; of either it
     only warns, which Pillow does not pass on.
     """
-    body, scale = source.body, max(2, _scale_of(source.image))  # not full size, for the memory that would take
-    pieces = [body[start:end] for start, end in zip([0, *ends], [*ends, len(body)], strict=True)]
+    body, scale = source.body, _scale_of(source.image)
+    more = _MORE_DATA.join(body[start:end] for start, end in zip([0, *ends], [*ends, len(body)], strict=True))
     with _few_messages(source.format, body):
-        return _pixels(source.format, body, scale) != _pixels(source.format, _MORE_DATA.join(pieces), scale)
+        if scale > 1:
+            return source.image.tobytes() != _pixels(source.format, more, scale)
+        # At half the size, for the memory that a second picture of the full size would take.
+        return _pixels(source.format, body, 2) != _pixels(source.format, more, 2)
 
 
 def _pixels(made: RasterFormat, body: bytes, scale: int) -> bytes:
