@@ -6,11 +6,14 @@ dns.zone["odd.test"] = Sends(lambda query: [mutated_dns_answer(Random(seed), que
 
 from __future__ import annotations
 
+import socketserver
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 
-from dnsserver import NODATA, NXDOMAIN, SERVFAIL, TRUNCATED, make_answer
+from dnsserver import NODATA, NXDOMAIN, SERVFAIL, TRUNCATED, DnsServer, make_answer
 
 _HEADER = 12
 
@@ -65,6 +68,28 @@ def mutated_dns_answer(random: Random, query: bytes) -> bytes:
     for _ in range(random.randint(1, 4)):
         random.choice(_MUTATIONS)(random, answer)
     return bytes(answer)
+
+
+@contextmanager
+def over_tcp(dns: DnsServer, answer: Callable[[bytes], bytes | None]) -> Iterator[None]:
+    """Serve TCP on the port of `dns`: what `answer` makes of each query; with None it hangs up."""
+
+    class Connection(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while size := self.rfile.read(2):
+                packet = answer(self.rfile.read(int.from_bytes(size, "big")))
+                if packet is None:
+                    return
+                self.wfile.write(len(packet).to_bytes(2, "big") + packet)
+
+    with socketserver.ThreadingTCPServer((dns.host, dns.port), Connection) as server:
+        server.daemon_threads = True
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the other side may have gone
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
 
 
 def _change(random: Random, answer: bytearray) -> None:

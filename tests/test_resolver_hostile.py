@@ -12,7 +12,7 @@ from random import Random
 import pytest
 from dnsserver import NODATA, NXDOMAIN, SERVFAIL, SWALLOW, TRUNCATED, DnsServer, Sends, make_answer
 from fetching import Stopwatch, asking
-from hostile_dns import MALFORMED, mutated_dns_answer, with_another_id, with_another_question
+from hostile_dns import MALFORMED, mutated_dns_answer, over_tcp, with_another_id, with_another_question
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import cares
@@ -110,6 +110,25 @@ def test_garbage_and_truncated_answers_fail_at_once(dns: DnsServer, ask: Ask) ->
     watch = Stopwatch()
     assert {resolution.error for resolution in ask().values()} == {Reason.DNS_TEMPORARY}
     assert watch.seconds < 2
+
+
+@pytest.mark.parametrize("bad", [None, MALFORMED["garbage"]])
+def test_what_comes_over_tcp_for_one_name_fails_no_other(
+    dns: DnsServer, ask: Ask, bad: Callable[[bytes], bytes] | None
+) -> None:
+    """All truncated answers are fetched over one connection; for one name the server hangs up, or sends garbage."""
+
+    def answer(query: bytes) -> bytes | None:
+        if b"bad" not in query:
+            time.sleep(0.1)
+            return make_answer(query, GOOD)
+        return bad(query) if bad else None
+
+    dns.zone.update({"long1.test": TRUNCATED, "long2.test": TRUNCATED, "bad.test": TRUNCATED, "long3.test": TRUNCATED})
+    with over_tcp(dns, answer):
+        found = ask(timeout=5)
+    assert found.pop("bad.test").error == Reason.DNS_TEMPORARY
+    assert {resolution.addresses for resolution in found.values()} == {tuple(GOOD)}
 
 
 def test_more_silent_and_slow_names_than_can_be_asked_alone(dns: DnsServer, ask: Ask) -> None:

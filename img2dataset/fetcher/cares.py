@@ -26,7 +26,8 @@ _ALONE_SECONDS = 0.25
 # So often a name may be thrown out by another one's garbage before it is given up.
 _MOST_TURNS = 4
 
-_MALFORMED = DnsReply(error=Reason.DNS_TEMPORARY)
+# A failure that may be another name's.
+_DOUBTFUL = DnsReply(error=Reason.DNS_TEMPORARY)
 
 
 class CaresBackend:
@@ -34,10 +35,10 @@ class CaresBackend:
 
     `servers` (``host:port``) are asked instead of the system's.
 
-    All names are asked for from one socket. c-ares throws it away when a malformed answer comes, and with it the
-    answers that all the others wait for, which costs each of them one of its tries. (It could give every question a
-    socket of its own, `udp_max_queries`, but pycares does not let us say so.) So what fails amid malformed answers is
-    asked again, alone.
+    All names are asked for from one socket, or over one TCP connection if their answers are long. c-ares throws it away
+    when a malformed answer comes, and with it the answers that all the others wait for, which costs each of them one of
+    its tries. (It could give every question its own socket, `udp_max_queries`, but pycares does not let us say so, and
+    it takes half as much time again.) So what may have failed for another name's answers is asked for again, alone.
     """
 
     def __init__(self, servers: Sequence[str] | None = None) -> None:
@@ -48,7 +49,7 @@ class CaresBackend:
         """See `Backend.start`."""
 
         def answered(reply: DnsReply) -> None:
-            if reply is _MALFORMED:
+            if reply is _DOUBTFUL:
                 self._again.start(host, done)
             else:
                 done(reply)
@@ -64,7 +65,7 @@ class CaresBackend:
 class _Channel:
     """A channel of c-ares: a socket and a thread that waits for its answers.
 
-    A name whose tries malformed answers have used up, its own or those of others on this channel, gets `_MALFORMED`.
+    A name whose tries were used up because the socket was lost, for its own answers or another's, gets `_DOUBTFUL`.
     Raises `OSError` when the system has no more open files.
     """
 
@@ -84,7 +85,8 @@ class _Channel:
             errors.ARES_ENODATA: DnsReply(error=Reason.DNS_NOT_FOUND),
             errors.ARES_EBADNAME: DnsReply(error=Reason.DNS_NOT_FOUND),
             errors.ARES_ETIMEOUT: DnsReply(error=Reason.DNS_NO_ANSWER),
-            errors.ARES_EBADRESP: _MALFORMED,
+            errors.ARES_EBADRESP: _DOUBTFUL,
+            errors.ARES_ECONNREFUSED: _DOUBTFUL,  # also where the server hung up on a connection over TCP
         }
 
     def ask(self, host: str, done: Callable[[DnsReply], None]) -> None:
@@ -167,7 +169,7 @@ class _AskAgain:
             try:
                 channel = self._channel_for_one()
             except OSError:
-                self._waiting.popleft().done(_MALFORMED)
+                self._waiting.popleft().done(_DOUBTFUL)
                 continue
             if channel is None:
                 return
@@ -211,7 +213,7 @@ class _AskAgain:
             channel = self._alone.pop(question, None)
             if channel:
                 self._idle.append(channel)
-            thrown_out = reply is _MALFORMED and channel is None and turn < _MOST_TURNS
+            thrown_out = reply is _DOUBTFUL and channel is None and turn < _MOST_TURNS
             if thrown_out:
                 self._waiting.append(question)
             self._ask_alone()
