@@ -37,8 +37,8 @@ class CaresBackend:
 
     All names are asked for from one socket, or over one TCP connection if their answers are long. c-ares throws it away
     when a malformed answer comes, and with it the answers that all the others wait for, which costs each of them one of
-    its tries. (It could give every question its own socket, `udp_max_queries`, but pycares does not let us say so, and
-    it takes half as much time again.) So what may have failed for another name's answers is asked for again, alone.
+    its tries. (It could give every question its own socket, `udp_max_queries`: pycares does not let us say so, and all
+    healthy names would pay for it.) So what may have failed for another name's answers is asked for again, alone.
     """
 
     def __init__(self, servers: Sequence[str] | None = None) -> None:
