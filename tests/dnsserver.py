@@ -3,9 +3,10 @@
     with DnsServer() as dns:
         dns.zone["cat.test"] = ["127.0.0.1"]        # or "::1", several, or one of the words below
         Resolver(..., servers=[dns.server])
+            dns.zone["bad.test"] = Sends(lambda query: [b"any", b"packets"])
         dns.queries["cat.test"]                     # questions asked, of all types
 
-A name that is not in the table does not exist.
+A name that is not in the table does not exist. Nobody serves TCP on the port.
 """
 
 from __future__ import annotations
@@ -16,25 +17,35 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 NXDOMAIN = "NXDOMAIN"
 NODATA = "NODATA"  # the name exists and has no address
 SERVFAIL = "SERVFAIL"
 REFUSED = "REFUSED"
 SWALLOW = "SWALLOW"  # never answers
+TRUNCATED = "TRUNCATED"  # asks to be asked over TCP
 
 _RCODES = {NXDOMAIN: 3, SERVFAIL: 2, REFUSED: 5, NODATA: 0}
 _TYPE_A, _TYPE_AAAA = 1, 28
+_RESPONSE, _TRUNCATED_FLAG = 0x8180, 0x0200
 
 Answer = str | list[str]
+
+
+@dataclass(frozen=True)
+class Sends:
+    """What is sent back to a query: any packets, none of which need be an answer. A generator may sleep."""
+
+    packets: Callable[[bytes], Iterable[bytes]]
 
 
 class DnsServer:
     """A UDP server; `zone` maps names to answers, or to functions that are asked each time for one."""
 
     def __init__(self, port: int = 0) -> None:
-        self.zone: dict[str, Answer | Callable[[], Answer]] = {}
+        self.zone: dict[str, Answer | Sends | Callable[[], Answer]] = {}
         self.default: Answer = NXDOMAIN
         self.ttl = 60
         self.queries: Counter[str] = Counter()
@@ -51,30 +62,25 @@ class DnsServer:
             packet, client = self._socket.recvfrom(4096)
             if self._closing:
                 return
-            name, kind, question = _question(packet)
+            name, _, _ = _question(packet)
             self.queries[name] += 1
             entry = self.zone.get(name, self.default)
-            if callable(entry):  # which may take its time
-                arguments = (packet, kind, question, entry, client)
-                threading.Thread(target=self._reply_later, args=arguments, daemon=True).start()
-            elif reply := self._reply(packet, kind, question, entry):
-                self._socket.sendto(reply, client)
+            if isinstance(entry, (str, list)):
+                self._send(self._packets(packet, entry), client)
+            else:  # it may take its time
+                packets = entry.packets(packet) if isinstance(entry, Sends) else self._asked_for(packet, entry)
+                threading.Thread(target=self._send, args=(packets, client), daemon=True).start()
 
-    def _reply_later(
-        self, packet: bytes, kind: int, question: bytes, ask: Callable[[], Answer], client: tuple[str, int]
-    ) -> None:
-        reply = self._reply(packet, kind, question, ask())
+    def _send(self, packets: Iterable[bytes], client: tuple[str, int]) -> None:
         with contextlib.suppress(OSError):  # the test may be over
-            if reply:
-                self._socket.sendto(reply, client)
+            for packet in packets:
+                self._socket.sendto(packet, client)
 
-    def _reply(self, packet: bytes, kind: int, question: bytes, answer: Answer) -> bytes | None:
-        if answer == SWALLOW:
-            return None
-        if isinstance(answer, str):
-            return packet[:2] + struct.pack("!HHHHH", 0x8180 | _RCODES[answer], 1, 0, 0, 0) + question
-        records = [_record(address, self.ttl) for address in answer if _type_of(address) == kind]
-        return packet[:2] + struct.pack("!HHHHH", 0x8180, 1, len(records), 0, 0) + question + b"".join(records)
+    def _packets(self, query: bytes, answer: Answer) -> list[bytes]:
+        return [] if answer == SWALLOW else [make_answer(query, answer, self.ttl)]
+
+    def _asked_for(self, query: bytes, ask: Callable[[], Answer]) -> Iterable[bytes]:
+        yield from self._packets(query, ask())
 
     def close(self) -> None:
         """Stop answering."""
@@ -89,6 +95,15 @@ class DnsServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def make_answer(query: bytes, answer: Answer, ttl: int = 60) -> bytes:
+    """The packet that answers `query` with addresses, or as the word says."""
+    _, kind, question = _question(query)
+    addresses = [] if isinstance(answer, str) else [one for one in answer if _type_of(one) == kind]
+    flags = _RESPONSE | (_TRUNCATED_FLAG if answer == TRUNCATED else _RCODES.get(str(answer), 0))
+    header = query[:2] + struct.pack("!HHHHH", flags, 1, len(addresses), 0, 0)
+    return header + question + b"".join(_record(address, ttl) for address in addresses)
 
 
 def _question(packet: bytes) -> tuple[str, int, bytes]:

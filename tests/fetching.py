@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
-from img2dataset.fetcher.resolver import Backend, CaresBackend
+from img2dataset.fetcher.cares import CaresBackend
+from img2dataset.fetcher.resolver import Backend
 from img2dataset.options import FetchOptions
 
 ENGINES = ("curl", "requests")

@@ -199,7 +199,7 @@ def test_closing_is_prompt_whatever_hangs(server: MockServer, engine: str, path:
 _HANGING_PROCESS = """
 import sys, threading
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.fetcher.resolver import CaresBackend
+from img2dataset.fetcher.cares import CaresBackend
 from img2dataset.options import FetchOptions
 
 options = FetchOptions(timeout=60, http_client=sys.argv[1])

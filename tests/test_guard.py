@@ -144,6 +144,7 @@ def test_link_local_urls_fail_however_they_are_spelled(engine: str) -> None:
         "[::ffff:169.254.169.254]",
         "[::ffff:a9fe:a9fe]",
         "[64:ff9b::169.254.169.254]",
+        "[::ffff:0:169.254.169.254]",
         "１６９.254.169.254",
         "169。254。169。254",
     ]
@@ -168,6 +169,7 @@ def test_blocked_networks_are_not_reached_however_they_are_spelled(server: MockS
         "[::ffff:127.0.0.1]",
         "[::ffff:7f00:1]",
         "[64:ff9b::7f00:1]",
+        "[::ffff:0:127.0.0.1]",
         "[::127.0.0.1]",
     ]
     urls = [server.url("/chunked", host) for host in hosts]

@@ -103,7 +103,7 @@ def _requests() -> EngineFactory:
 
 
 def _c_ares() -> Backend:
-    from img2dataset.fetcher.resolver import CaresBackend
+    from img2dataset.fetcher.cares import CaresBackend
 
     return CaresBackend()
 

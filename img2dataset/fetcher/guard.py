@@ -31,16 +31,35 @@ _NEVER = _networks(
     "169.254.0.0/16 fe80::/10 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::/32 fd20:ce::254"
 )  # fmt: skip
 
-# The IANA special-purpose registries, spelled out: `ipaddress.is_global` changed its mind between Python versions.
+# The IANA special-purpose registries, spelled out: `ipaddress.is_global` changed its mind between Python versions. What
+# they call globally reachable inside 192.0.0.0/24 and 2001::/23 serves protocols: no image is there.
 _PRIVATE = _networks(
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 "
     "192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4 "
-    "::/96 64:ff9b:1::/48 100::/64 100:0:0:1::/64 2001::/23 2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 "
-    "fec0::/10 ff00::/8"
+    "2001::/23 2001:db8::/32 2002::/16 3fff::/20"
 )
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# All of IPv6 that is allocated, and the two forms of an IPv4 address that lead where it leads. All else is private.
+_PUBLIC_IPV6 = _networks("2000::/3 ::ffff:0:0/96 64:ff9b::/96")
+
+# Where an IPv6 address has the four bytes of an IPv4 one (RFC 4291, 2765, 6052, 8215, 3056, 4380).
+_LAST_FOUR = (12, 13, 14, 15)
+_EMBEDDED = tuple(
+    (ipaddress.IPv6Network(network), places)
+    for network, places in (
+        ("::/96", _LAST_FOUR),  # IPv4-compatible
+        ("::ffff:0:0/96", _LAST_FOUR),  # IPv4-mapped
+        ("::ffff:0:0:0/96", _LAST_FOUR),  # IPv4-translated, SIIT
+        ("64:ff9b::/96", _LAST_FOUR),  # NAT64
+        ("64:ff9b:1::/48", (6, 7, 9, 10)),  # a network's own NAT64, whose prefix has 48, 56, 64 or 96 bits
+        ("64:ff9b:1::/48", (7, 9, 10, 11)),
+        ("64:ff9b:1::/48", (9, 10, 11, 12)),
+        ("64:ff9b:1::/48", _LAST_FOUR),
+        ("2002::/16", (2, 3, 4, 5)),  # 6to4
+        ("2001::/32", (4, 5, 6, 7)),  # Teredo: the server
+    )
+)
+_TEREDO = ipaddress.IPv6Network("2001::/32")
+_ISATAP = (bytes.fromhex("00005efe"), bytes.fromhex("02005efe"))  # RFC 5214: under any prefix
 
 
 @functools.lru_cache(maxsize=65536)
@@ -53,7 +72,9 @@ def reach(address: str) -> Reach:
 def _reach(address: _IPAddress) -> Reach:
     if _in(address, _NEVER):
         return Reach.NEVER
-    return Reach.PRIVATE if _in(address, _PRIVATE) else Reach.PUBLIC
+    if _in(address, _PRIVATE) or (address.version == 6 and not _in(address, _PUBLIC_IPV6)):
+        return Reach.PRIVATE
+    return Reach.PUBLIC
 
 
 def _in(address: _IPAddress, networks: Sequence[_IPNetwork]) -> bool:
@@ -64,10 +85,13 @@ def _embedded(address: _IPAddress) -> list[_IPAddress]:
     """The IPv4 addresses that connecting to an IPv6 address may end at."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
-    found = [address.ipv4_mapped, address.sixtofour]
-    if any(address in network for network in (_NAT64, _LOCAL_NAT64, _COMPATIBLE)):
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [ipv4 for ipv4 in found if ipv4 is not None]
+    packed = address.packed
+    found = [bytes(packed[place] for place in places) for network, places in _EMBEDDED if address in network]
+    if packed[8:12] in _ISATAP:
+        found.append(packed[12:])
+    if address in _TEREDO:
+        found.append(bytes(byte ^ 0xFF for byte in packed[12:]))  # the client, with its bits turned over
+    return [ipaddress.IPv4Address(ipv4) for ipv4 in found]
 
 
 class Guard:

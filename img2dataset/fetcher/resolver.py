@@ -7,10 +7,10 @@ import socket
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Protocol
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher.clock import Clock
@@ -25,10 +25,6 @@ _PLACES = 64
 _PLACE_SECONDS = 1.0
 _MOST_AT_ONCE = 1024
 _SYSTEM_THREADS = 32
-# c-ares expects the next answer as fast as the last ones, within a quarter of a second from a caching name server, and
-# waits twice as long with each try. So many reach beyond the usual `timeout`: a name that the server has to look for
-# must not fail because the others were in its cache.
-_TRIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,42 +172,6 @@ class _Lookup:
 _NO_REPLY = DnsReply(error=Reason.DNS_NO_ANSWER)
 
 
-class CaresBackend:
-    """c-ares: asks the name servers of the system itself, with its hosts file and search domains.
-
-    `servers` (``host:port``) are asked instead of the system's.
-    """
-
-    def __init__(self, servers: Sequence[str] | None = None) -> None:
-        import pycares
-
-        self._channel = pycares.Channel(servers=servers, tries=_TRIES)
-        errors = pycares.errno
-        self._not_found = {errors.ARES_ENOTFOUND, errors.ARES_ENODATA, errors.ARES_EBADNAME}
-        self._no_answer = {errors.ARES_ETIMEOUT}
-
-    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
-        """See `Backend.start`."""
-
-        def called_back(result: Any, error: int | None) -> None:
-            done(self._reply(result, error))
-
-        self._channel.getaddrinfo(host, None, type=socket.SOCK_STREAM, callback=called_back)
-
-    def _reply(self, result: Any, error: int | None) -> DnsReply:
-        if error in self._not_found or (error is None and not result.nodes):
-            return DnsReply(error=Reason.DNS_NOT_FOUND)
-        if error is not None:
-            return DnsReply(error=Reason.DNS_NO_ANSWER if error in self._no_answer else Reason.DNS_TEMPORARY)
-        addresses = dict.fromkeys(node.addr[0].decode("ascii") for node in result.nodes)
-        return DnsReply(tuple(addresses), ttl=min(node.ttl for node in result.nodes))
-
-    def close(self) -> None:
-        """See `Backend.close`."""
-        self._channel.cancel()  # calls everybody back now; `close` would do so from a thread, at any time later
-        self._channel.close()
-
-
 class SystemBackend:
     """The C library's getaddrinfo in a few threads. A name that hangs holds one of them.
 
@@ -250,6 +210,3 @@ def _getaddrinfo(host: str) -> DnsReply:
     except socket.gaierror as error:
         return DnsReply(error=Reason.DNS_NOT_FOUND if error.errno in _NOT_FOUND else Reason.DNS_TEMPORARY)
     return DnsReply(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)), ttl=_SHORTEST_TTL)
-
-
-RESOLVERS: dict[str, Callable[[], Backend]] = {"c-ares": CaresBackend, "system": SystemBackend}
