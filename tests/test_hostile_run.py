@@ -1,0 +1,147 @@
+"""A list in which everything that can be wrong is mixed: it costs its own rows, and nothing else."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import hostile
+import psutil
+import pytest
+from dataset import checked_metadata, photo, start, write_list
+from mockserver import MockServer
+from pictures import encoded, picture
+from rawserver import RawServer
+
+from img2dataset.errors import Reason
+
+ROWS = 2000
+OK = "success"
+NO_HTTP = frozenset({Reason.PROTOCOL_ERROR, Reason.CONNECTION_RESET, Reason.BODY_CUT_SHORT, Reason.NOT_AN_IMAGE})
+ODD_ANSWERS = {
+    "empty-line": b"\r\n\r\n",
+    "empty-line-before": b"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+    "small-letters": b"http/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+    "colon": b"HTTP/1.1 200: OK\r\nContent-Length: 1\r\n\r\nx",
+    "no-space": b"HTTP/1.1 200OK\r\nContent-Length: 1\r\n\r\nx",
+    "header-like-a-status-line": b"HTTP/1.1 200 OK\r\nHTTP/x: y\r\nContent-Length: 1\r\n\r\nx",
+    "trailer-like-one": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nHTTP/x: y\r\n\r\n",
+}
+GIB = 1 << 30
+
+
+@pytest.fixture
+def raw() -> Iterator[RawServer]:
+    """Sends the odd answers by their names."""
+    with RawServer(lambda path: ODD_ANSWERS[path[1:].partition("?")[0]]) as server:
+        yield server
+
+
+@pytest.fixture
+def twice() -> Iterator[RawServer]:
+    """Sends each image, and a little later what nobody asked for."""
+    body = encoded(picture(60, 40))
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with RawServer(lambda _: [good, 0.03, good], keep_alive=True) as server:
+        yield server
+
+
+def wrong_rows(server: MockServer, raw: RawServer, twice: RawServer, refusing: int) -> dict[str, frozenset[str]]:
+    """The URLs of everything that is wrong, each with the words that may be said of it."""
+    rows = {raw.url(f"/{name}?{copy}"): NO_HTTP for name in ODD_ANSWERS for copy in range(3)}
+    for name, (body, reason) in hostile.refused_files().items():
+        server.images[name] = ("image/jpeg", body)
+        rows |= {server.url(f"/image/{name}?{copy}"): frozenset({reason}) for copy in range(2)}
+    jpeg, webp = encoded(picture(1600, 1200)), encoded(picture(400, 300), "WEBP")
+    files = {
+        "slow.tif": (hostile.tiff_of_strips(), Reason.DECODING_TOO_SLOW),
+        "large.ico": (hostile.icon_of_a_large_png(), Reason.IMAGE_MEMORY),
+        "lost.jpg": (jpeg[: jpeg.index(b"\xff\xda") + 14] + jpeg[-9000:], Reason.IMAGE_CUT_SHORT),
+        "lost.webp": (webp[:200] + webp[300:], Reason.IMAGE_CUT_SHORT),
+    }
+    for name, (body, reason) in files.items():
+        server.images[name] = ("image/jpeg", body)
+        rows[server.url(f"/image/{name}")] = frozenset({reason})
+    refused = frozenset({Reason.CONNECTION_REFUSED, Reason.HOST_FAILING})
+    rows |= {f"http://127.0.0.1:{refusing}/{number}": refused for number in range(20)}
+    rows |= {twice.url(f"/{number}"): frozenset({OK}) for number in range(20)}
+    rows |= {server.url(f"/status/404?{number}"): frozenset({"http 404"}) for number in range(20)}
+    rows["http://[::ffff:0:a9fe:a9fe]/latest/meta-data"] = frozenset({Reason.BLOCKED_ADDRESS})
+    rows[server.url("/" + "x" * 8_000_000)] = frozenset({Reason.INVALID_URL})
+    return rows
+
+
+def timed_run(path: Path, urls: list[str], *words: str) -> tuple[float, int, str]:
+    """The real command on those rows: seconds, the most bytes that one of its processes held, and what it said."""
+    options = ["--retries=0", "--processes_count=2", "--number_sample_per_shard=1000", "--thread_count=32"]
+    began = time.monotonic()
+    command = (write_list(path / "list.txt", urls), f"--output_folder={path / 'out'}", *options, *words)
+    with start(*command) as process, watched_memory(process.pid) as peak:
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return time.monotonic() - began, peak[0], said
+
+
+@contextmanager
+def watched_memory(pid: int) -> Iterator[list[int]]:
+    """Looks at the children of a process, and theirs, twenty times a second."""
+    peak, over = [0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.05):
+            peak[0] = max(peak[0], *memory_of_children(pid), 0)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield peak
+    over.set()
+    thread.join()
+
+
+def memory_of_children(pid: int) -> list[int]:
+    """The bytes that each of them holds; none where one ends meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return [child.memory_info().rss for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+@pytest.mark.parametrize("output_format", ["files", "webdataset"])
+def test_everything_at_once_costs_its_own_rows(
+    server: MockServer,
+    raw: RawServer,
+    twice: RawServer,
+    unused_port: int,
+    tmp_path: Path,
+    engine: str,
+    output_format: str,
+) -> None:
+    wrong = wrong_rows(server, raw, twice, unused_port)
+    good = [photo(server, number) for number in range(ROWS - len(wrong))]
+    for name in ("alone", "mixed"):
+        (tmp_path / name).mkdir()
+    words = (f"--http_client={engine}", f"--output_format={output_format}")
+    seconds_alone, _, _ = timed_run(tmp_path / "alone", good, *words)
+    server.requests.clear()
+
+    urls = [*good, *wrong]
+    random.Random(5).shuffle(urls)
+    seconds, peak, said = timed_run(tmp_path / "mixed", urls, *words)
+
+    cut = [url[:65_536] for url in urls]  # what the reader makes of the line of eight megabytes
+    table = checked_metadata(tmp_path / "mixed" / "out", cut)
+    told = dict(zip(cut, table["error_message"].fillna(OK), strict=True))
+    assert {told[url] for url in good} == {OK}
+    unexpected = {url[:100]: told[url[:65_536]] for url, words in wrong.items() if told[url[:65_536]] not in words}
+    assert unexpected == {}
+    assert Reason.INTERNAL_ERROR not in told.values()
+    assert "ended at" not in said  # a worker died or hung
+    assert "TIFF" not in said.replace("unsupported format: TIFF", "")
+    asked = Counter(server.paths())
+    assert sum(asked.values()) - len(asked) <= 1  # asked for again
+    assert peak < GIB
+    assert seconds < 2 * seconds_alone
