@@ -68,6 +68,7 @@ class Reason:
     ROBOTS_TXT_UNREACHABLE = "robots.txt unreachable"
     DISALLOWED_BY_X_ROBOTS_TAG = "disallowed by X-Robots-Tag"
     HASH_MISMATCH = "hash mismatch"
+    INTERNAL_ERROR = "internal error"
     WORKER_DIED = "worker died"
 
     # resizing

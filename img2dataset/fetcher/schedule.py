@@ -95,8 +95,14 @@ class Schedule:
         return None
 
     def release(self, job: Job, *, reached: bool = False) -> None:
-        """The job uses its host no more, which has answered if `reached`; memory that it still holds is free."""
+        """The job uses its host no more, which has answered if `reached`; memory that it still holds is free.
+
+        Only the thread that has taken the job can release it, and only once.
+        """
         with self._lock:
+            if job.holder != threading.get_ident():
+                return
+            job.holder = None
             host = self._host(job)
             host.running -= 1
             if reached:
@@ -124,6 +130,11 @@ class Schedule:
         if self._starved:
             with self._lock:
                 self._work_has_come()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closed
 
     def close(self) -> None:
         """Hand out nothing any more."""
@@ -154,6 +165,7 @@ class Schedule:
     def _start(self, job: Job, reserved: int, now: float) -> Job:
         host = self._host(job)
         host.running += 1
+        job.holder = threading.get_ident()
         job.reserved = reserved
         job.skipped = host.is_skipped(now)
         self._taken += 1
