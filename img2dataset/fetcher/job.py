@@ -53,7 +53,8 @@ class Job:
 
     `finish` is called from any thread. `is_wanted` is asked before each step: a job that nobody waits for any more is
     dropped, as is one that has been finished. `holder` is the thread that has the job, its memory and a connection of
-    its host. `limit` is the largest body in bytes. A robots.txt itself is fetched without asking for leave.
+    its host. `is_probe`: it tries a host that is down. `limit` is the largest body in bytes. A robots.txt itself is
+    fetched without asking for leave.
     """
 
     first: Target
@@ -71,6 +72,7 @@ class Job:
     holder: int | None = None
     number: int = 0
     skipped: bool = False
+    is_probe: bool = False
 
     # This attempt.
     seconds: float = 0.0
@@ -99,12 +101,14 @@ class Job:
         self.redirects = 0
         self.seen_public = False
         self.sent = False
+        self.is_probe = False
 
     def redirect(self, target: Target) -> None:
         """Go on with another hop."""
         self.target = target
         self.resolution = self.rules = self.room = None
         self.redirects += 1
+        self.is_probe = False
 
     def outcome(self, body: bytes | None, error: str | None) -> Outcome:
         """The outcome, if the job ends here."""

@@ -163,6 +163,7 @@ class Worker:
         file = urls.join(job.target, "/robots.txt")
         reader = Job(file, ROBOTS_TXT_BYTES, Finish(functools.partial(self._read, origin)), is_robots_txt=True)
         reader.seen_public = job.seen_public
+        reader.is_probe = job.is_probe
         if self._shop.robots.wait(origin, functools.partial(self._ruled, job)):
             with self._mistakes_end(reader):
                 self._schedule.resume(reader)
