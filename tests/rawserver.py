@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+
+import trustme
 
 Answer = bytes | Sequence[bytes | float]
 
@@ -18,12 +21,21 @@ Answer = bytes | Sequence[bytes | float]
 class RawServer:
     """Answers every request with what `answer` makes of its path: bytes, or bytes and seconds to wait, in turns.
 
-    It closes the connection after an answer unless `keep_alive`. `stop_listening` and `listen` make it go away, with
-    all of its connections, and come back on the same port.
+    It closes the connection after an answer unless `keep_alive`. `certificate` makes it speak https. `stop_listening`
+    and `listen` make it go away, with all of its connections, and come back on the same port.
     """
 
-    def __init__(self, answer: Callable[[str], Answer], *, keep_alive: bool = False) -> None:
+    def __init__(
+        self,
+        answer: Callable[[str], Answer],
+        *,
+        keep_alive: bool = False,
+        certificate: trustme.LeafCert | None = None,
+    ) -> None:
         self._answer = answer
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if self._tls and certificate:
+            certificate.configure_cert(self._tls)
         self._keep_alive = keep_alive
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -33,7 +45,7 @@ class RawServer:
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         """The address of `path` here."""
-        return f"http://{host}:{self.port}{path}"
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
 
     def listen(self) -> None:
         """Take connections, on the port that it had before."""
@@ -69,7 +81,11 @@ class RawServer:
             self._open.add(connection)
         with contextlib.suppress(OSError), connection:  # the client goes away
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._serve_requests(connection)
+            if self._tls:
+                with self._tls.wrap_socket(connection, server_side=True) as secure:
+                    self._serve_requests(secure)
+            else:
+                self._serve_requests(connection)
         with self._lock:
             self._open.discard(connection)
 

@@ -10,6 +10,7 @@ import pycurl
 
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher.exchange import Answer, Body, ConnectError, EngineSettings, Header, Hop
+from img2dataset.fetcher.kept_sockets import KeptSockets
 
 # Every thread has such a buffer. With libcurl's 16 KB a request costs 0.06 ms more, with 256 KB 0.02 ms less.
 _BUFFER_BYTES = 64 * 1024
@@ -69,6 +70,8 @@ class CurlEngine:
         private = [_header_line(*item) for item in settings.private_headers.items()]
         self._headers = {False: shared, True: shared + private}
         self._sends_private = True
+        self._kept = KeptSockets(settings.kept_connections)
+        self._uses_fresh = False
         self._curl = pycurl.Curl()
         self._configure(settings)
 
@@ -111,15 +114,31 @@ class CurlEngine:
         self._lines.clear()
         self._body, self._raised = body, None
         self._prepare(hop)
-        try:
-            self._curl.perform()
-        except pycurl.error as error:
-            if self._raised is not None:
-                raise self._raised from None
-            self._unless_ended_by_body(error.args[0], hop, body)
+        code = self._perform()
+        if self._raised is not None:
+            raise self._raised
+        if code is not None:
+            self._unless_ended_by_body(code, hop, body)
         if body.answer is None:
             body.begin(self._answer())
         return body.answer or self._answer()
+
+    def _perform(self) -> int | None:
+        """Do what has been prepared; returns libcurl's code if that failed."""
+        fresh = self._kept.in_doubt()
+        if fresh is not self._uses_fresh:
+            self._uses_fresh = fresh
+            self._curl.setopt(pycurl.FRESH_CONNECT, fresh)
+            self._curl.setopt(pycurl.FORBID_REUSE, fresh)
+        try:
+            self._curl.perform()
+        except pycurl.error as error:
+            return int(error.args[0])
+        finally:
+            descriptor = self._curl.getinfo(pycurl.ACTIVESOCKET)
+            if descriptor >= 0:
+                self._kept.add(descriptor)
+        return None
 
     def _take(self, chunk: bytes) -> int | None:
         """A piece of the body, from libcurl, which is told -1 to end the transfer."""

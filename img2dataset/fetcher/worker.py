@@ -73,20 +73,29 @@ class Worker:
         last = None
         while (job := self._schedule.take(last)) is not None:
             last = job.target.host
-            with self._mistakes_end(job):
-                self._step(job)
+            self._do(job)
         self._close_engine()
+
+    def _do(self, job: Job) -> None:
+        try:
+            self._step(job)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next job has nothing to do with it
+            self._mistake(job, error)
 
     @contextlib.contextmanager
     def _mistakes_end(self, job: Job) -> Iterator[None]:
-        """What is raised inside ends the job, and nothing else; what the job held is given back."""
+        """What is raised inside ends the job, and not the thread, which may be anybody's."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - this is the one place that knows whose exception it is
-            if not self._schedule.is_closed:  # for then the libraries are right to complain
-                defects.tell(error, job.first.url)
-            self._schedule.release(job)
-            job.finish(job.outcome(None, Reason.INTERNAL_ERROR))
+        except Exception as error:  # noqa: BLE001 - whoever called has nothing to do with this job
+            self._mistake(job, error)
+
+    def _mistake(self, job: Job, error: Exception) -> None:
+        """End a job by an exception that nobody expected; what it held is given back."""
+        if not self._schedule.is_closed:  # for then the libraries are right to complain
+            defects.tell(error, job.first.url)
+        self._schedule.release(job)
+        job.finish(job.outcome(None, Reason.INTERNAL_ERROR))
 
     def _step(self, job: Job) -> None:
         if job.is_over():
