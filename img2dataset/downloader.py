@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from img2dataset import defects
 from img2dataset.carried import Carried
 from img2dataset.errors import DownloadError, Reason, ResizeError, SampleError, ShardError
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_OPEN_SHARDS = 2
-DEFECTS_TOLD = 3  # by each process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +231,6 @@ class _RowWork:
     def __init__(self, plan: Downloader, sandbox: Sandbox) -> None:
         self._plan = plan
         self._resizer = Resizer(plan.resize, sandbox)
-        self._defects_told = 0
 
     def samples(self, shard: _OpenShard, rows: list[int], result: FetchResult) -> Iterator[Sample]:
         """A sample for each of the rows that asked for these bytes; the picture is made once where it is the same."""
@@ -272,17 +271,11 @@ class _RowWork:
             sample.status, sample.error_message = FAILED_TO_RESIZE, Reason.IMAGE_MEMORY
         except ShardError:
             raise
-        except Exception:  # noqa: BLE001 - a defect of ours that a file has found costs the file's row; it is logged
+        except Exception as error:  # noqa: BLE001 - a mistake of ours that a file has found costs the file's row
             sample.status, sample.error_message = FAILED_TO_RESIZE, Reason.INTERNAL_ERROR
-            self._tell_defect(sample)
+            defects.tell(error, sample.url or "")
         shard.seconds["resizing"] += time.perf_counter() - started
         return sample
-
-    def _tell_defect(self, sample: Sample) -> None:
-        """Log the error that is being handled, of the first rows that have one."""
-        self._defects_told += 1
-        if self._defects_told <= DEFECTS_TOLD:
-            logger.exception("%s has found a defect in img2dataset, and its row fails", sample.url)
 
     def _fill(self, sample: Sample, shard: _OpenShard, result: FetchResult, poisoned: str | None) -> None:
         if result.body is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.resolver import DnsReply
+from img2dataset.fetcher.resolver import DnsReply, reply_of
 
 # c-ares expects the next answer as fast as the last ones, within a quarter of a second from a caching name server, and
 # waits twice as long with each try. So many reach beyond the usual `timeout`: a name that the server has to look for
@@ -93,7 +93,7 @@ class _Channel:
         """Look `host` up; `done` is called once, from any thread, which may hold locks of c-ares."""
 
         def called_back(result: Any, error: int | None) -> None:
-            done(self._reply(result, error))
+            done(reply_of(host, functools.partial(self._reply, result, error)))
 
         self._channel.getaddrinfo(host, None, type=socket.SOCK_STREAM, callback=called_back)
 

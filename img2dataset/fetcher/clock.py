@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 
+from img2dataset import defects
+
 
 class Clock:
     """One daemon thread, started with the first call that is asked for.
 
-    What it calls must be short and must not raise.
+    What it calls must be short. What that raises is told, and the clock goes on.
     """
 
     def __init__(self) -> None:
@@ -28,8 +30,8 @@ class Clock:
         with self._changed:
             heapq.heappush(self._heap, (due, next(self._number), function))
             if not self._started:
-                self._started = True
                 threading.Thread(target=self._run, name="fetcher clock", daemon=True).start()
+                self._started = True
             elif self._heap[0][0] == due:
                 self._changed.notify()
 
@@ -42,7 +44,14 @@ class Clock:
 
     def _run(self) -> None:
         while (function := self._next()) is not None:
+            self._call(function)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
             function()
+        except Exception as error:  # noqa: BLE001 - the others still want to be called
+            if not self._closed:
+                defects.tell(error, "the clock")
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import re
 from contextlib import suppress
 
 import pycurl
 
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher.exchange import Answer, Body, ConnectError, EngineSettings, Header, Hop
+from img2dataset.fetcher.kept_sockets import KeptSockets
 
 # Every thread has such a buffer. With libcurl's 16 KB a request costs 0.06 ms more, with 256 KB 0.02 ms less.
 _BUFFER_BYTES = 64 * 1024
@@ -16,9 +18,14 @@ _BUFFER_BYTES = 64 * 1024
 _MOST_ADDRESSES = 4
 
 _HEADER_BYTES = 256 * 1024
+# libcurl takes more for a status line than the standard allows.
+_LINE_ENDS = (b"\r", b"\n")  # so begins the line after a header
+_STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? ([1-9]\d\d)\s")
 # Without the post-quantum exchange, which OpenSSL would offer first: it takes 0.1 of a handshake's 1.1 ms, and public
 # images need no secrecy for decades.
 _KEY_EXCHANGES = "X25519:P-256:P-384:P-521"
+
+_SUPPRESS_CONNECT_HEADERS = 265  # for which pycurl has no name
 
 _REASONS = {
     pycurl.E_OPERATION_TIMEDOUT: Reason.TIMED_OUT,
@@ -55,12 +62,16 @@ class CurlEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._lines: list[bytes] = []
+        self._body: Body | None = None
+        self._raised: Exception | None = None
         self._proxy = ""
         self._resolve_entry: str | None = None
         shared = [_header_line(*item) for item in settings.headers.items()]
         private = [_header_line(*item) for item in settings.private_headers.items()]
         self._headers = {False: shared, True: shared + private}
         self._sends_private = True
+        self._kept = KeptSockets(settings.kept_connections)
+        self._uses_fresh = False
         self._curl = pycurl.Curl()
         self._configure(settings)
 
@@ -80,8 +91,10 @@ class CurlEngine:
         # Which proxy is used is the fetcher's decision: libcurl must not read the environment.
         curl.setopt(pycurl.PROXY, "")
         curl.setopt(pycurl.NOPROXY, "")
+        curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # what a proxy says before its tunnel stands is not the answer
         curl.setopt(pycurl.HTTPHEADER, self._headers[True])
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        curl.setopt(pycurl.WRITEFUNCTION, self._take)
         if settings.ca_file:
             curl.setopt(pycurl.CAINFO, settings.ca_file)
             curl.setopt(pycurl.PROXY_CAINFO, settings.ca_file)
@@ -99,14 +112,43 @@ class CurlEngine:
     def get(self, hop: Hop, body: Body) -> Answer:
         """See `Engine.get`."""
         self._lines.clear()
-        body.read_header = self._answer
+        self._body, self._raised = body, None
         self._prepare(hop)
-        self._curl.setopt(pycurl.WRITEFUNCTION, body.write)
+        code = self._perform()
+        if self._raised is not None:
+            raise self._raised
+        if code is not None:
+            self._unless_ended_by_body(code, hop, body)
+        if body.answer is None:
+            body.begin(self._answer())
+        return body.answer or self._answer()
+
+    def _perform(self) -> int | None:
+        """Do what has been prepared; returns libcurl's code if that failed."""
+        fresh = self._kept.in_doubt()
+        if fresh is not self._uses_fresh:
+            self._uses_fresh = fresh
+            self._curl.setopt(pycurl.FRESH_CONNECT, fresh)
+            self._curl.setopt(pycurl.FORBID_REUSE, fresh)
         try:
             self._curl.perform()
         except pycurl.error as error:
-            self._unless_ended_by_body(error.args[0], hop, body)
-        return body.answer or self._answer()
+            return int(error.args[0])
+        finally:
+            descriptor = self._curl.getinfo(pycurl.ACTIVESOCKET)
+            if descriptor >= 0:
+                self._kept.add(descriptor)
+        return None
+
+    def _take(self, chunk: bytes) -> int | None:
+        """A piece of the body, from libcurl, which is told -1 to end the transfer."""
+        assert self._body is not None
+        try:
+            wanted = (self._body.answer or self._body.begin(self._answer())) and self._body.write(chunk)
+        except Exception as error:  # noqa: BLE001 - raised again by `get`: pycurl would print it and go on
+            self._raised = error
+            return -1
+        return None if wanted else -1
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -153,15 +195,23 @@ class CurlEngine:
         self._resolve_entry = entry
 
     def _answer(self) -> Answer:
-        # The last one: a proxy may have answered before, or there were interim answers.
-        start = max(index for index, line in enumerate(self._lines) if line.startswith(b"HTTP/"))
-        # Not from getinfo, which pycurl does not allow in a callback; libcurl has checked the form of this line.
-        return Answer(int(self._lines[start].split(None, 2)[1]), Header(self._lines[start + 1 :]))
+        """The first answer that is not an interim one: what stands after its header are trailers.
+
+        Not from getinfo, which pycurl does not allow in a callback. Raises `DownloadError` (protocol error).
+        """
+        start = 0
+        for end, line in enumerate(self._lines):
+            if line[:1] in _LINE_ENDS:
+                status = _status(self._lines[start])
+                if status >= 200:
+                    return Answer(status, Header(self._lines[start + 1 : end]))
+                start = end + 1
+        raise DownloadError(Reason.PROTOCOL_ERROR)
 
     def _unless_ended_by_body(self, code: int, hop: Hop, body: Body) -> None:
         """Raise what the code means, if the transfer was not ended because the body is not wanted."""
-        if body.answer is None and self._lines and not self._lines[-1].strip():
-            body.answer = self._answer()
+        with suppress(DownloadError):
+            body.answer = body.answer or self._answer()
         if body.ended or (code == pycurl.E_FILESIZE_EXCEEDED and body.answer and not body.answer.is_success):
             return
         if code == pycurl.E_COULDNT_CONNECT:
@@ -174,6 +224,13 @@ class CurlEngine:
         if code == pycurl.E_RECV_ERROR and sum(map(len, self._lines)) > _HEADER_BYTES:
             raise DownloadError(Reason.PROTOCOL_ERROR)  # a header without end, which libcurl does not tell from a reset
         raise DownloadError(_REASONS.get(code, Reason.PROTOCOL_ERROR))
+
+
+def _status(line: bytes) -> int:
+    match = _STATUS_LINE.match(line)
+    if match is None:
+        raise DownloadError(Reason.PROTOCOL_ERROR)
+    return int(match[1])
 
 
 def _header_line(name: str, value: str) -> bytes:

@@ -106,10 +106,10 @@ class Answer(NamedTuple):
 class Body:
     """Takes the body of an answer, as much of it as is allowed, wanted and affordable.
 
-    The engine calls `begin`, or sets `read_header`, and calls `write` for each piece, already decompressed. `ended`
-    says that the transfer is to be ended, and `problem` why, as one of `Reason`. That is None for the body of an error
-    page, which nobody needs, for one that is complete enough (`cut_at_limit`), and when the budget was full: then
-    `needs` is the room in bytes with which the same fetch is to be done again.
+    The engine calls `begin`, and then `write` for each piece, already decompressed. `ended` says that the transfer is
+    to be ended, and `problem` why, as one of `Reason`. That is None for the body of an error page, which nobody needs,
+    for one that is complete enough (`cut_at_limit`), and when the budget was full: then `needs` is the room in bytes
+    with which the same fetch is to be done again.
     """
 
     __slots__ = (
@@ -123,7 +123,6 @@ class Body:
         "ended",
         "needs",
         "problem",
-        "read_header",
         "reserved",
         "size",
     )
@@ -141,7 +140,6 @@ class Body:
         self.ended = False
         self.needs: int | None = None
         self.problem: str | None = None
-        self.read_header: Callable[[], Answer] | None = None
         self.reserved = reserved
         self.size = 0
         self._budget = budget
@@ -163,16 +161,14 @@ class Body:
         self.ended = self.problem is not None or not self._make_room(declared)
         return not self.ended
 
-    def write(self, chunk: bytes) -> int | None:
-        """A piece of the body has come. Returns, as pycurl wants it, None to go on and -1 to end the transfer."""
+    def write(self, chunk: bytes) -> bool:
+        """A piece of the body has come: say whether more is wanted."""
         self.size += len(chunk)
         if self.size <= self._unquestioned:
             self._chunks.append(chunk)
-            return None
-        if self.answer is None and self.read_header is not None and not self.begin(self.read_header()):
-            return -1
-        self.ended = not self._keep(chunk)
-        return -1 if self.ended else None
+        else:
+            self.ended = not self._keep(chunk)
+        return not self.ended
 
     def _keep(self, chunk: bytes) -> bool:
         if self.answer is not None and not self.answer.is_success:
@@ -197,12 +193,16 @@ class Body:
         return True
 
     def take(self) -> bytes:
-        """The whole body; the room that it did not need is given back."""
+        """The whole body; the room that it did not need is given back, the rest is `reserved` for it."""
         data = b"".join(self._chunks)
         self._chunks.clear()
         self._budget.settle(self.reserved, len(data))
         self.reserved = len(data)
         return data
+
+    def hand_over(self) -> None:
+        """From now on whoever has the bytes gives their room back."""
+        self.reserved = 0
 
     def give_up(self) -> None:
         """Forget what has come, and give back all of its room."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,17 +28,38 @@ def _always() -> bool:
     return True
 
 
+class Finish:
+    """Calls a function with an outcome: the first one, whoever brings it."""
+
+    __slots__ = ("_function", "_lock", "is_done")
+
+    def __init__(self, function: Callable[[Outcome], None]) -> None:
+        self.is_done = False
+        self._function = function
+        self._lock = threading.Lock()
+
+    def __call__(self, outcome: Outcome) -> bool:
+        """Returns whether this was the first."""
+        with self._lock:
+            is_late, self.is_done = self.is_done, True
+        if not is_late:
+            self._function(outcome)
+        return not is_late
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """What is known of a URL between its first step and its outcome.
 
-    `finish` is called once, from any thread. `is_wanted` is asked before each step: a job that nobody waits for any
-    more is dropped. `limit` is the largest body in bytes. A robots.txt itself is fetched without asking for leave.
+    `finish` is called from any thread. `is_wanted` is asked before each step: a job that nobody waits for any more is
+    dropped, as is one that has been finished. `holder` is the thread that has the job, its memory and a connection of
+    its host. `is_probe`: it tries a host that is down. `limit` is the largest body in bytes. A robots.txt itself is
+    fetched without asking for leave.
     """
 
     first: Target
     limit: int
-    finish: Callable[[Outcome], None]
+    finish: Finish
     is_wanted: Callable[[], bool] = _always
     is_robots_txt: bool = False
 
@@ -47,8 +69,10 @@ class Job:
     rules: RobotsRules | None = None
     room: int | None = None
     reserved: int = 0
+    holder: int | None = None
     number: int = 0
     skipped: bool = False
+    is_probe: bool = False
 
     # This attempt.
     seconds: float = 0.0
@@ -65,6 +89,10 @@ class Job:
     def __post_init__(self) -> None:
         self.target = self.first
 
+    def is_over(self) -> bool:
+        """Whether nothing is to be done any more."""
+        return self.finish.is_done or not self.is_wanted()
+
     def start_again(self) -> None:
         """Begin a new attempt, at the first hop."""
         self.target = self.first
@@ -73,12 +101,14 @@ class Job:
         self.redirects = 0
         self.seen_public = False
         self.sent = False
+        self.is_probe = False
 
     def redirect(self, target: Target) -> None:
         """Go on with another hop."""
         self.target = target
         self.resolution = self.rules = self.room = None
         self.redirects += 1
+        self.is_probe = False
 
     def outcome(self, body: bytes | None, error: str | None) -> Outcome:
         """The outcome, if the job ends here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -84,6 +85,11 @@ def _cut(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
+def _holds_bytes(connection: socket.socket | None) -> bool:
+    """Whether the TLS layer has bytes that nobody has read: those are not seen at the socket."""
+    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
+
+
 class _Pinned(urllib3.connection.HTTPConnection):
     """A connection to one of the addresses that the deadline of this thread's request names."""
 
@@ -91,9 +97,9 @@ class _Pinned(urllib3.connection.HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Kept connections to what is not this request's address are not used again."""
+        """Kept connections to what is not this request's address, or with bytes on them, are not used again."""
         addresses = this_thread.deadline.addresses
-        return super().is_connected and (not addresses or self._address in addresses)
+        return super().is_connected and not _holds_bytes(self.sock) and (not addresses or self._address in addresses)
 
     def _new_conn(self) -> socket.socket:
         deadline = this_thread.deadline

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from img2dataset.fetcher.job import Job
 
-# So many failures to resolve or connect in a row, and a host is left alone for so long.
+# So many failures to resolve or connect in a row, and a host is down: its jobs wait so long for it to come back, then
+# fail for so long without being asked for.
 _FAILURES_IN_A_ROW = 5
+_WAIT_SECONDS = 60.0
 _SKIP_SECONDS = 60.0
+# When one job may try a host that is down: after the first pause, then each pause is twice as long.
+_FIRST_PROBE, _LONGEST_PROBE_PAUSE = 0.5, 8.0
 # The first pause after a 429 or 503 that names none; each further one in a row doubles it.
 _FIRST_PAUSE = 0.5
 # So many pauses, and the host is left alone as if it were down: a host that answers every other request would otherwise
@@ -25,16 +29,30 @@ _FULL_SPEED = 256
 class Host:
     """What a process knows of a host name, and the jobs that wait for it. Guarded by the lock of the schedule.
 
-    `most_connections` is the user's limit. Times are in seconds of `time.monotonic`.
+          ┌──────────────────────── it answers ◄────────────────────────┐
+          ▼                                                             │
+        UP ── 5 failures in a row ──► DOWN ── 60 s without an answer ──► SKIPPED
+                                      jobs wait, one at a time probes    jobs fail at once, some probe
+                                      ▲                                  │
+                                      └─ any failure ◄─ UP ◄─ 60 s later ┘
+
+    Only a host that has answered before, or is the only one, is worth the wait, which is of 60 s in all until the next
+    answer; any other is skipped at once, as is one that is asked too much for too long. `most_connections` is the
+    user's limit. Times are in seconds of `time.monotonic`.
     """
 
     __slots__ = (
         "_ceiling",
+        "_down_since",
         "_failures",
+        "_has_answered",
         "_last_lookup",
         "_most_connections",
         "_paused_until",
         "_pauses",
+        "_probe_at",
+        "_probe_pause",
+        "_skipped_from",
         "_skipped_until",
         "parked",
         "running",
@@ -51,39 +69,88 @@ class Host:
         self._pauses = 0.0
         self._failures = 0
         self._last_lookup: object = None
-        self._skipped_until = 0.0
+        self._has_answered = False
+        self._down_since: float | None = None
+        self._skipped_from = self._skipped_until = 0.0
+        self._probe_at = self._probe_pause = 0.0
 
     def free_turns(self, now: float) -> float:
         """How many more jobs may be taken; all those of a skipped host, for they end at once."""
-        if now < self._skipped_until:
+        if self.is_skipped(now):
             return math.inf
         if now < self._paused_until:
             return 0
-        return min(self._ceiling, self._most_connections) - self.running
+        turns = min(self._ceiling, self._most_connections) - self.running
+        if self.is_down(now):
+            return min(turns, 1) if now >= self._probe_at else 0
+        return turns
+
+    def is_down(self, now: float) -> bool:
+        """Whether jobs try it only now and then, one at a time."""
+        return now < self._skipped_until
 
     def is_skipped(self, now: float) -> bool:
         """Whether the host failed so often that its URLs fail without being asked for."""
-        return now < self._skipped_until
+        return self._skipped_from <= now < self._skipped_until
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing would be lost by forgetting this host."""
-        return not (self.waiting or self.running or self.is_skipped(now) or now < self._paused_until)
+        return not (self.waiting or self.running or self.is_down(now) or now < self._paused_until)
 
-    def reached(self) -> None:
-        """It answered, and not that it is asked too much."""
+    def next_job(self, now: float) -> Job:
+        """The job to take now; of a host that is down the youngest, which is most likely to have a retry left."""
+        job = self.waiting.pop() if self.is_down(now) else self.waiting.popleft()
+        self.start(job, now)
+        return job
+
+    def start(self, job: Job, now: float) -> None:
+        """The job is taken: as any other, as a probe, or to fail."""
+        self.running += 1
+        job.is_probe = self.is_down(now) and now >= self._probe_at
+        job.skipped = self.is_skipped(now) and not job.is_probe
+        if job.is_probe:
+            self._probe_pause = min(2 * self._probe_pause, _LONGEST_PROBE_PAUSE)
+            self._probe_at = now + self._probe_pause
+
+    def resume_probe(self) -> None:
+        """A probe goes on, with what it had to wait for: at once."""
+        self._probe_at = 0.0
+
+    def until_probe(self, now: float) -> float:
+        """The seconds until the next job may be taken of a host that is down."""
+        return max(0.0, self._probe_at - now)
+
+    def reached(self, *, by_probe: bool = False) -> None:
+        """It answered, and not that it is asked too much; to a question from before it was down, if not `by_probe`."""
         self._failures = 0
+        self._has_answered = True
+        self._down_since = None
+        if by_probe:
+            self._skipped_until = 0.0
         self._pauses = max(0.0, self._pauses - _PAUSE_FORGOTTEN)
         if self._ceiling < math.inf:
             self._ceiling = self._ceiling + 1 / self._ceiling if self._ceiling < _FULL_SPEED else math.inf
 
-    def unreachable(self, now: float, lookup: object = None) -> None:
-        """It could not be resolved (by `lookup`, which many jobs may have shared) or connected to."""
+    def unreachable(self, now: float, lookup: object = None, *, is_only_one: bool = False) -> bool:
+        """It could not be resolved (by `lookup`, which many jobs may have shared) or connected to.
+
+        `is_only_one`: no other host is known. Returns whether the host is down from now on.
+        """
         if lookup is not None and lookup is self._last_lookup:
-            return
+            return False
         self._last_lookup = lookup
         self._failures += 1
-        if self._failures >= _FAILURES_IN_A_ROW:
-            self._skip(now)
+        is_worth_waiting = self._has_answered or is_only_one
+        if self._failures < _FAILURES_IN_A_ROW or (self.is_down(now) and is_worth_waiting):
+            return False
+        if self._down_since is None:
+            self._down_since = now
+        if is_worth_waiting:
+            self._is_down_from(now, max(now, self._down_since + _WAIT_SECONDS))
+        else:
+            self._is_down_from(now, now)
+            self._probe_at = math.inf  # of many dead hosts each probe may cost a thread its `timeout`
+        return is_worth_waiting
 
     def throttled(self, now: float, retry_after: float | None, longest: float) -> float:
         """It answered 429 or 503: pause, then go on with half of the connections. Returns the seconds of the pause.
@@ -91,19 +158,21 @@ class Host:
         Answers to requests that were under way when the pause began say nothing new. `retry_after` is the pause that
         the host asks for, `longest` the longest that it gets.
         """
-        if now < self._paused_until:
-            return self._paused_until - now
+        if now < self._paused_until or self.is_down(now):
+            return max(0.0, self._paused_until - now)
         self._pauses += 1
         if self._pauses > _MOST_PAUSES:
-            self._skip(now)
+            self._is_down_from(now, skipped_from=now)
+            # One more after that is enough to skip it again.
+            self._pauses = _MOST_PAUSES - 1
             return 0.0
         pause = min(retry_after or _FIRST_PAUSE * 2.0 ** (self._pauses - 1), longest)
         self._ceiling = max(1.0, min(self._ceiling, self.running) / 2)
         self._paused_until = now + pause
         return pause
 
-    def _skip(self, now: float) -> None:
-        self._skipped_until = now + _SKIP_SECONDS
-        # One more failure after that is enough to skip it again.
-        self._failures = _FAILURES_IN_A_ROW - 1
-        self._pauses = _MOST_PAUSES - 1
+    def _is_down_from(self, now: float, skipped_from: float) -> None:
+        self._skipped_from = skipped_from
+        self._skipped_until = skipped_from + _SKIP_SECONDS
+        self._probe_pause = _FIRST_PROBE if skipped_from > now else _LONGEST_PROBE_PAUSE
+        self._probe_at = now + self._probe_pause

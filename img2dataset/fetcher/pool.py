@@ -8,17 +8,17 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from types import TracebackType
 
 import certifi
 
+from img2dataset import defects
 from img2dataset._version import __version__
 from img2dataset.errors import OptionsError
 from img2dataset.fetcher import FetchRequest, FetchResult
 from img2dataset.fetcher.budget import ByteBudget
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.exchange import EngineFactory, EngineSettings
+from img2dataset.fetcher.exchange import Engine, EngineFactory, EngineSettings
 from img2dataset.fetcher.guard import Guard
 from img2dataset.fetcher.open_files import connections_to_keep
 from img2dataset.fetcher.proxies import Proxies
@@ -50,6 +50,7 @@ class Pool:
         )
         self._workshop = self._make_workshop(backend)
         self._threads: list[threading.Thread] = []
+        self._engine_was_made = False
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
 
     def _make_workshop(self, backend: Backend) -> Workshop:
@@ -93,11 +94,28 @@ class Pool:
             # A daemon, so that a transfer that hangs does not keep the process from its exit.
             thread = threading.Thread(target=self._work, name=f"fetcher {len(self._threads)}", daemon=True)
             self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system allows no more of them
+                self._threads.remove(thread)
+                if not self._threads:
+                    raise
+                defects.tell(error, f"thread {len(self._threads) + 1}")
 
     def _work(self) -> None:
-        with _Watched(self), closing(self._engine_factory(self._settings)) as engine:
-            Worker(self._workshop, engine).run()
+        with _Watched(self):
+            Worker(self._workshop, self._make_engine).run()
+
+    def _make_engine(self) -> Engine:
+        """Raises what the libraries raise; if there never was an engine, whoever reads the results hears of it too."""
+        try:
+            engine = self._engine_factory(self._settings)
+        except Exception as error:
+            if not self._engine_was_made:
+                self._end_streams(error)
+            raise
+        self._engine_was_made = True
+        return engine
 
     def _end_streams(self, error: BaseException) -> None:
         for stream in tuple(self._streams):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import logging
 import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ import urllib3.util.connection
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher.exchange import Answer, Body, ConnectError, EngineSettings, Header, Hop
 from img2dataset.fetcher.pinned import Deadline, PinnedAdapter, this_thread
+
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns on the terminal of every odd header
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -82,7 +85,7 @@ class RequestsEngine:
         )
         raw: urllib3.HTTPResponse = response.raw
         answer = Answer(response.status_code, Header([_line(*item) for item in raw.headers.iteritems()]))
-        if body.begin(answer) and all(body.write(chunk) is None for chunk in _chunks(raw)):
+        if body.begin(answer) and all(body.write(chunk) for chunk in _chunks(raw)):
             this_thread.deadline.check()
             raw.release_conn()
         else:

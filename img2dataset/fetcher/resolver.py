@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
+from img2dataset import defects
 from img2dataset.errors import Reason
 from img2dataset.fetcher.clock import Clock
 
 _CACHED_HOSTS = 50_000
 _SHORTEST_TTL, _LONGEST_TTL = 60.0, 3600.0
 # How long a refusal is believed, in seconds. A temporary failure is forgotten before its first retry comes.
-_NEGATIVE_TTL = {Reason.DNS_NOT_FOUND: 60.0, Reason.DNS_NO_ANSWER: 30.0, Reason.DNS_TEMPORARY: 0.4}
+_NEGATIVE_TTL = {
+    Reason.DNS_NOT_FOUND: 60.0,
+    Reason.DNS_NO_ANSWER: 30.0,
+    Reason.DNS_TEMPORARY: 0.4,
+    Reason.INTERNAL_ERROR: 0.4,
+}
 # A lookup holds one of the places for a second at most: names that nobody answers for must not keep others waiting,
 # and a home router must not get a thousand questions at once.
 _PLACES = 64
@@ -71,6 +77,7 @@ class Resolver:
         self._queue: deque[str] = deque()
         self._places = 0
         self._running = 0
+        self._closed = False
 
     def cached(self, host: str) -> Resolution | None:
         """What is known of `host` without asking. Its `seconds` are those that the lookup took then."""
@@ -103,6 +110,7 @@ class Resolver:
 
     def close(self) -> None:
         """Ask nothing any more; who waits is not called."""
+        self._closed = True
         with self._lock:
             self._queue.clear()
             self._waiting.clear()
@@ -119,7 +127,15 @@ class Resolver:
             lookup = _Lookup(host)
             self._clock.call_later(_PLACE_SECONDS, functools.partial(self._free_place, lookup))
             self._clock.call_later(self._timeout, functools.partial(self._finish, lookup, _NO_REPLY))
-            self._backend.start(host, functools.partial(self._replied, lookup))
+            self._ask(lookup)
+
+    def _ask(self, lookup: _Lookup) -> None:
+        try:
+            self._backend.start(lookup.host, functools.partial(self._replied, lookup))
+        except Exception as error:  # noqa: BLE001 - somebody waits for an answer
+            if not self._closed:
+                defects.tell(error, lookup.host)
+            self._replied(lookup, DnsReply(error=Reason.INTERNAL_ERROR))
 
     def _replied(self, lookup: _Lookup, reply: DnsReply) -> None:
         # Backends call this while they hold locks of their own, so nothing may be asked from here.
@@ -192,12 +208,21 @@ class SystemBackend:
     def _answer(self) -> None:
         while (question := self._questions.get()) is not None:
             host, done = question
-            done(_getaddrinfo(host))
+            done(reply_of(host, functools.partial(_getaddrinfo, host)))
 
     def close(self) -> None:
         """See `Backend.close`."""
         for _ in range(self._threads):
             self._questions.put(None)
+
+
+def reply_of(host: str, find: Callable[[], DnsReply]) -> DnsReply:
+    """What `find` returns. What it raises is an answer, too, for somebody waits for one."""
+    try:
+        return find()
+    except Exception as error:  # noqa: BLE001 - a thread of the backend must outlive it
+        defects.tell(error, host)
+        return DnsReply(error=Reason.INTERNAL_ERROR)
 
 
 _NOT_FOUND = {socket.EAI_NONAME, socket.EAI_NODATA}

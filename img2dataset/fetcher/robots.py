@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from protego import Protego
 
+from img2dataset import defects
 from img2dataset.errors import Reason, http_status_reason
 from img2dataset.fetcher.job import Outcome
 
@@ -98,7 +99,7 @@ class RobotsTxt:
 
     def learn(self, origin: str, outcome: Outcome) -> None:
         """The robots.txt of `origin` has been fetched, or not."""
-        rules = _rules(outcome)
+        rules = _safe_rules(origin, outcome)
         size = len(outcome.body or b"") + _BYTES_AT_LEAST
         good_until = time.monotonic() + (_UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS)
         with self._lock:
@@ -109,6 +110,14 @@ class RobotsTxt:
             waiting = self._waiting.pop(origin, [])
         for done in waiting:
             done(rules)
+
+
+def _safe_rules(origin: str, outcome: Outcome) -> RobotsRules:
+    try:
+        return _rules(outcome)
+    except Exception as error:  # noqa: BLE001 - many URLs wait for these rules
+        defects.tell(error, f"{origin}/robots.txt")
+        return RobotsRules(error=Reason.INTERNAL_ERROR)
 
 
 def _rules(outcome: Outcome) -> RobotsRules:
@@ -137,4 +146,5 @@ _TELLS_MORE = {
     Reason.DNS_TEMPORARY,
     Reason.BLOCKED_ADDRESS,
     Reason.HOST_FAILING,
+    Reason.INTERNAL_ERROR,
 }

@@ -72,7 +72,11 @@ class Schedule:
                 self._large.append(job)
             else:
                 host = self._host(job)
-                host.waiting.appendleft(job)
+                if job.is_probe:
+                    host.resume_probe()
+                    host.waiting.append(job)
+                else:
+                    host.waiting.appendleft(job)
                 self._turns.appendleft(host)
             self._work_has_come()
 
@@ -95,21 +99,29 @@ class Schedule:
         return None
 
     def release(self, job: Job, *, reached: bool = False) -> None:
-        """The job uses its host no more, which has answered if `reached`; memory that it still holds is free."""
+        """The job uses its host no more, which has answered if `reached`; memory that it still holds is free.
+
+        Only the thread that has taken the job can release it, and only once.
+        """
         with self._lock:
+            if job.holder != threading.get_ident():
+                return
+            job.holder = None
             host = self._host(job)
             host.running -= 1
-            if reached:
-                host.reached()
             self._budget.release(job.reserved)
             job.reserved = 0
-            self._unpark(host, most=1)
+            was_down = host.is_down(time.monotonic())
+            if reached:
+                host.reached(by_probe=job.is_probe)
+            self._unpark(host, most=math.inf if was_down else 1)
 
     def unreachable(self, job: Job, lookup: object = None) -> None:
         """The job's host could not be resolved, by `lookup`, or connected to."""
         with self._lock:
             host = self._host(job)
-            host.unreachable(time.monotonic(), lookup)
+            if host.unreachable(time.monotonic(), lookup, is_only_one=len(self._hosts) == 1):
+                self._wait_for_probe(host)
             self._unpark(host)
 
     def throttled(self, job: Job, retry_after: float | None, longest: float) -> None:
@@ -125,6 +137,11 @@ class Schedule:
             with self._lock:
                 self._work_has_come()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closed
+
     def close(self) -> None:
         """Hand out nothing any more."""
         with self._lock:
@@ -135,7 +152,7 @@ class Schedule:
         large = self._large[0] if self._large else None
         if large and self._host(large).free_turns(now) >= 1:
             reserved = self._admit(large.room)
-            return None if reserved is None else self._start(self._large.popleft(), reserved, now)
+            return None if reserved is None else self._start_large(reserved, now)
         reserved = self._admit(None)
         if reserved is None:
             return None
@@ -143,7 +160,7 @@ class Schedule:
         if host is None:
             self._budget.release(reserved)
             return None
-        return self._start(host.waiting.popleft(), reserved, now)
+        return self._started(host, host.next_job(now), reserved)
 
     def _admit(self, room: int | None) -> int | None:
         self._starved = True  # before the question: whoever gives memory back after a refusal sees it
@@ -151,13 +168,22 @@ class Schedule:
         self._starved = reserved is None
         return reserved
 
-    def _start(self, job: Job, reserved: int, now: float) -> Job:
+    def _start_large(self, reserved: int, now: float) -> Job:
+        job = self._large.popleft()
         host = self._host(job)
-        host.running += 1
+        host.start(job, now)
+        return self._started(host, job, reserved)
+
+    def _started(self, host: Host, job: Job, reserved: int) -> Job:
+        job.holder = threading.get_ident()
         job.reserved = reserved
-        job.skipped = host.is_skipped(now)
         self._taken += 1
+        if job.is_probe:
+            self._wait_for_probe(host)
         return job
+
+    def _wait_for_probe(self, host: Host) -> None:
+        self._clock.call_later(host.until_probe(time.monotonic()), functools.partial(self._pause_is_over, host))
 
     def _host_with_turn(self, last: str | None, now: float) -> Host | None:
         known = self._hosts.get(last) if last is not None else None

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from types import TracebackType
 
-from img2dataset.errors import DownloadError
+from img2dataset import defects
+from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher import FetchRequest, FetchResult, urls
-from img2dataset.fetcher.job import Job, Outcome
+from img2dataset.fetcher.job import Finish, Job, Outcome
 
 
 class Stream:
@@ -76,13 +77,14 @@ class Stream:
     def _accept(self, request: FetchRequest) -> None:
         with self._lock:
             self._outstanding += 1
-        finish = functools.partial(self._finish, request.id)
+        finish = Finish(functools.partial(self._finish, request.id))
         try:
-            target = urls.parse(request.url)
+            self._queue(Job(urls.parse(request.url), self._largest_body, finish, self._is_wanted))
         except DownloadError as error:
             finish(Outcome(None, str(error)))
-        else:
-            self._queue(Job(target, self._largest_body, finish, self._is_wanted))
+        except Exception as error:  # noqa: BLE001 - a row that we cannot handle is one row
+            defects.tell(error, str(request.url))
+            finish(Outcome(None, Reason.INTERNAL_ERROR))
 
     def _finish(self, request_id: object, outcome: Outcome) -> None:
         self._outbox.put(FetchResult(request_id, *outcome))

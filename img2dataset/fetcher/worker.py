@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+from img2dataset import defects
 from img2dataset.errors import DownloadError, Reason, http_status_reason
 from img2dataset.fetcher import urls
 from img2dataset.fetcher.budget import ByteBudget
 from img2dataset.fetcher.exchange import Answer, Body, ConnectError, Engine, Hop
 from img2dataset.fetcher.guard import Guard, is_public
-from img2dataset.fetcher.job import Job, Outcome
+from img2dataset.fetcher.job import Finish, Job, Outcome
 from img2dataset.fetcher.proxies import Proxies
 from img2dataset.fetcher.resolver import Resolution, Resolver
 from img2dataset.fetcher.robots import ROBOTS_TXT_BYTES, RobotsRules, RobotsTxt, opted_out
@@ -55,24 +58,48 @@ class Worker:
     """Takes jobs from the schedule until it is closed.
 
     A hop that needs something that is not known yet, addresses or a robots.txt, is left to whoever finds it out: the
-    job goes back into the schedule then, and the thread to its next job.
+    job goes back into the schedule then, and the thread to its next job. An exception that is not a `DownloadError` is
+    our own mistake: it ends the job, and the engine, of which nobody knows what state it is in.
     """
 
-    def __init__(self, workshop: Workshop, engine: Engine) -> None:
+    def __init__(self, workshop: Workshop, make_engine: Callable[[], Engine]) -> None:
         self._shop = workshop
         self._options = workshop.options
         self._schedule = workshop.schedule
-        self._engine = engine
+        self._make_engine = make_engine
+        self._engine: Engine | None = None
 
     def run(self) -> None:
         """Work until the schedule is closed."""
         last = None
         while (job := self._schedule.take(last)) is not None:
             last = job.target.host
+            self._do(job)
+        self._close_engine()
+
+    def _do(self, job: Job) -> None:
+        try:
             self._step(job)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next job has nothing to do with it
+            self._mistake(job, error)
+
+    @contextlib.contextmanager
+    def _mistakes_end(self, job: Job) -> Iterator[None]:
+        """What is raised inside ends the job, and not the thread, which may be anybody's."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whoever called has nothing to do with this job
+            self._mistake(job, error)
+
+    def _mistake(self, job: Job, error: Exception) -> None:
+        """End a job by an exception that nobody expected; what it held is given back."""
+        if not self._schedule.is_closed:  # for then the libraries are right to complain
+            defects.tell(error, job.first.url)
+        self._schedule.release(job)
+        job.finish(job.outcome(None, Reason.INTERNAL_ERROR))
 
     def _step(self, job: Job) -> None:
-        if not job.is_wanted():
+        if job.is_over():
             self._schedule.release(job)
         elif job.skipped:
             self._schedule.release(job)
@@ -107,9 +134,10 @@ class Worker:
         self._shop.resolver.resolve(job.target.host, functools.partial(self._resolved, job))
 
     def _resolved(self, job: Job, resolution: Resolution) -> None:
-        job.resolution = resolution
-        job.seconds += resolution.seconds
-        self._schedule.resume(job)
+        with self._mistakes_end(job):
+            job.resolution = resolution
+            job.seconds += resolution.seconds
+            self._schedule.resume(job)
 
     def _hop(self, job: Job) -> Hop:
         """The next hop, to addresses that may be connected to. Raises `DownloadError` if there are none."""
@@ -143,18 +171,21 @@ class Worker:
         self._schedule.release(job)
         origin = job.target.origin
         file = urls.join(job.target, "/robots.txt")
+        reader = Job(file, ROBOTS_TXT_BYTES, Finish(functools.partial(self._read, origin)), is_robots_txt=True)
+        reader.seen_public = job.seen_public
+        reader.is_probe = job.is_probe
         if self._shop.robots.wait(origin, functools.partial(self._ruled, job)):
-            reader = Job(file, ROBOTS_TXT_BYTES, functools.partial(self._read, origin), is_robots_txt=True)
-            reader.seen_public = job.seen_public
-            self._schedule.resume(reader)
+            with self._mistakes_end(reader):
+                self._schedule.resume(reader)
 
     def _read(self, origin: str, outcome: Outcome) -> None:
         self._shop.budget.release(len(outcome.body or b""))
         self._shop.robots.learn(origin, outcome)
 
     def _ruled(self, job: Job, rules: RobotsRules) -> None:
-        job.rules = rules
-        self._schedule.resume(job)
+        with self._mistakes_end(job):
+            job.rules = rules
+            self._schedule.resume(job)
 
     def _ask_leave(self, job: Job) -> None:
         refusal = job.rules.refusal(job.target.url, self._shop.robots_token) if job.rules else None
@@ -168,6 +199,15 @@ class Worker:
         body = Body(job.limit, self._shop.budget, job.reserved, refusal, cut_at_limit=job.is_robots_txt)
         job.reserved = 0
         self._count(job, hop)
+        try:
+            self._exchange(job, hop, body)
+        except Exception:
+            body.give_up()
+            self._close_engine()
+            raise
+
+    def _exchange(self, job: Job, hop: Hop, body: Body) -> None:
+        self._engine = self._engine or self._make_engine()
         started = time.monotonic()
         try:
             answer = self._engine.get(hop, body)
@@ -175,6 +215,11 @@ class Worker:
             self._no_answer(job, hop, body, error)
         else:
             self._answered(job, answer, body, time.monotonic() - started)
+
+    def _close_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
     def _count(self, job: Job, hop: Hop) -> None:
         if not job.sent:
@@ -226,10 +271,12 @@ class Worker:
     def _succeeded(self, job: Job, body: Body) -> None:
         data = body.take()
         self._schedule.release(job, reached=True)
-        if data:
-            job.finish(job.outcome(data, None))
-        else:
+        if not data:
             self._failed(job, Reason.BODY_EMPTY)
+        elif job.finish(job.outcome(data, None)):
+            body.hand_over()
+        else:
+            body.give_up()
 
     def _not_here(self, job: Job, answer: Answer) -> None:
         """Another place, another time, or never."""
