@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STATS_SUFFIX = "_stats.json"
 SHARD_DIGITS = 5
+LONGEST_URL = 65_532  # bytes in UTF-8: no server takes a longer one
+KEPT_OF_URL = 65_536  # bytes that the reader keeps of a longer one; cut between two characters it is still too long
 _SHARD_FILE = re.compile(r"(?P<id>\d+)(?P<rest>|_stats\.json|\.[a-z]+)")
 
 

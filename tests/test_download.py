@@ -25,6 +25,7 @@ from PIL import Image
 
 from img2dataset import download
 from img2dataset.errors import OptionsError, Reason
+from img2dataset.shards import KEPT_OF_URL
 from img2dataset.stats import SUCCESS
 
 
@@ -108,6 +109,18 @@ def test_rows_that_are_no_urls_are_failed_rows(server: MockServer, tmp_path: Pat
     table = checked_metadata(tmp_path / "out", rows)
     assert table["status"].tolist() == ["failed_to_download"] * 5 + [SUCCESS] + ["failed_to_download"] * 2
     assert table["error_message"].tolist()[-2:] == [Reason.MISSING_URL] * 2
+
+
+@pytest.mark.parametrize("http_client", ["curl", "requests"])
+def test_a_line_of_8_mb_is_a_failed_row(server: MockServer, tmp_path: Path, http_client: str) -> None:
+    long = server.url("/photo/10x10.jpg?") + "é" * 4_000_000
+    list_path, out = write_list(tmp_path / "list.txt", [photo(server, 0), long, photo(server, 1)]), tmp_path / "out"
+    command = [f"--url_list={list_path}", f"--output_folder={out}", f"--http_client={http_client}", "--thread_count=2"]
+    assert run(*command)[0] == 0
+    kept = long.encode()[:KEPT_OF_URL].decode(errors="ignore")
+    table = checked_metadata(out, [photo(server, 0), kept, photo(server, 1)])
+    assert table["error_message"].fillna("").tolist() == ["", Reason.INVALID_URL, ""]
+    assert "nothing was missing" in run(*command)[1]
 
 
 def test_a_hash_that_does_not_match_leaves_the_row_out(server: MockServer, tmp_path: Path) -> None:
