@@ -25,6 +25,7 @@ from img2dataset.options import (
     require_one_of,
 )
 from img2dataset.stats import RunStats
+from img2dataset.streams import open_closed_streams, secure_standard_streams
 
 if TYPE_CHECKING:
     from img2dataset.downloader import Downloader
@@ -226,6 +227,7 @@ def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> 
     from img2dataset.reader import Reader
     from img2dataset.resume import make_plan, overwrite
 
+    open_closed_streams()
     reader = Reader(downloader.read)
     reader.check()
     folder = open_folder(downloader.write.output_folder)
@@ -311,6 +313,7 @@ class _Terminated(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The console script. Ends the process with one of the exit codes above."""
+    secure_standard_streams()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, _terminate)
     try:

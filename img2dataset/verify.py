@@ -16,6 +16,7 @@ from img2dataset.finished import UNREADABLE, FinishedShard, Parts, image_of
 from img2dataset.options import RunOptions, require_bool, require_text
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardFailure, ShardStats
+from img2dataset.streams import open_closed_streams, unfailing
 
 if TYPE_CHECKING:
     from img2dataset.filesystem import Folder
@@ -46,6 +47,7 @@ def verify(
     from img2dataset.filesystem import open_folder
     from img2dataset.lock import locked
 
+    open_closed_streams()
     require_text("output_folder", output_folder)
     require_bool("decode", decode)
     require_bool("repair", repair)
@@ -80,10 +82,11 @@ def _check(names: list[str], verifier: _Verifier, options: RunOptions) -> Iterat
 
     from img2dataset.distributor import DISTRIBUTORS
 
+    stream = unfailing(sys.stderr)
     shards = (_named(number, name) for number, name in enumerate(names))
     with (
         closing(DISTRIBUTORS[options.distributor]()(shards, verifier, options)) as events,
-        tqdm(total=len(names), unit="shard", file=sys.stderr, disable=not sys.stderr.isatty()) as bar,
+        tqdm(total=len(names), unit="shard", file=stream, disable=not stream.isatty()) as bar,
     ):
         for event in events:
             bar.update()
