@@ -78,6 +78,14 @@ class ResumePlan:
         """How many shards of the list are finished."""
         return len(self._done | self._grown)
 
+    def run_with_hole(self, number: int) -> Run | None:
+        """The run of this list that has no finished shard of this number, and is to get one."""
+        for run in self._runs:
+            place = number - run.base
+            if 0 <= place <= run.last_index and place not in self._done and self._number(place) == number:
+                return run
+        return None
+
     def stages(self, reader: Reader) -> Iterator[Iterator[Shard]]:
         """The shards to do, under their numbers; those of one stage must be finished before the next begins.
 
@@ -111,13 +119,16 @@ def make_plan(folder: Folder, reader: Reader, mode: str, output_options: Mapping
     if not stats_files:
         line = f"{folder} holds other files; continuing at shard {shard_name(next_free)}" if taken else ""
         return ResumePlan(line, next_free)
+    unfinished = {number: name for name, number in taken.items() if number not in stats_files}
     look = _FinishedShards(folder, stats_files)
     runs = _runs(sorted(stats_files), look)
     for shards in _sampled(runs, look).values():
         _refuse_other_options(folder, shards, output_options)
     if mode == "extend":
         return ResumePlan(_extend_line(folder, next_free, "incremental_mode=extend"), next_free)
-    return _compare(folder, reader, mode, look, runs, next_free)
+    plan = _compare(folder, reader, mode, look, runs, next_free)
+    _refuse_to_overwrite(folder, plan, look, unfinished)
+    return plan
 
 
 def _compare(
@@ -134,8 +145,8 @@ def _compare(
         raise OptionsError(_partly(folder, sampled, fits))
     if ours:
         last = runs[-1].ids[-1]
-        if look(last).url_digest is None:
-            next_free = last + 1  # what stands there without a stats file is what a killed img2dataset 1.x left
+        if next_free > last + 1 and _is_of_version_1(runs[-1], last, look):
+            next_free = last + 1
         grown = {run.last_index for run in ours if "grown" in fits[run.base]}
         done = sum(len(run.ids) for run in ours)
         line = f"{folder} was made from this list and has {shard_count(done)} of it: doing what is missing"
@@ -150,6 +161,30 @@ def _compare(
         f"incremental_mode is {mode}, but {folder} was made from another list; "
         "give that list, another output_folder, or incremental_mode=extend to add this one"
     )
+
+
+def _is_of_version_1(run: Run, number: int, look: _FinishedShards) -> bool:
+    """Whether img2dataset 1.x began this run: what stands at `number` without a stats file it left when it was killed.
+
+    Some of all the shards are looked at, and those next to that one: version 2 may have gone on with the run since.
+    """
+    place = bisect_left(run.ids, number)
+    near = run.ids[max(0, place - 2) : place + 2]
+    return any(look(id).url_digest is None for id in (*near, *_spread(run.ids)))
+
+
+def _refuse_to_overwrite(
+    folder: Folder, plan: ResumePlan, look: _FinishedShards, unfinished: Mapping[int, str]
+) -> None:
+    """A file that has the number of a shard that is missing, and that nobody finished, is somebody else's."""
+    for number, name in unfinished.items():
+        run = plan.run_with_hole(number)
+        if run and not _is_of_version_1(run, number, look):
+            shard = shard_name(number)
+            raise OptionsError(
+                f"{folder} holds {name!r}, which has no {shard}{STATS_SUFFIX} and so is of no finished shard, and this "
+                f"run would write shard {shard}; move all that has this number away, or choose another output_folder"
+            )
 
 
 def _with_rows_to_retry(runs: list[Run], look: Callable[[int], Finished], reader: Reader) -> set[int]:
