@@ -233,7 +233,7 @@ def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> 
     folder = open_folder(downloader.write.output_folder)
     _make(folder)
     with locked(folder) as lock:
-        folder.recover()
+        _recover(folder)
         if incremental_mode == "overwrite":
             overwrite(folder)
         output_options = _output_options(downloader)
@@ -245,11 +245,19 @@ def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> 
                 _sweep(folder)
 
 
+def _recover(folder: Folder) -> None:
+    """Finish and remove what a run left that was killed."""
+    try:
+        folder.recover()
+    except OSError as error:
+        raise OptionsError(f"what a killed run left in {folder} cannot be finished or removed: {error}") from error
+
+
 def _sweep(folder: Folder) -> None:
     """Finish and remove what workers left that were killed."""
     try:
         folder.recover()
-    except OSError as error:
+    except (OSError, OptionsError) as error:
         logger.warning("temporary files stay in %s until the next run: %s", folder, error)
 
 

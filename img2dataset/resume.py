@@ -9,7 +9,7 @@ from typing import Any
 
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.filesystem import Folder
-from img2dataset.finished import FinishedShard
+from img2dataset.finished import UNREADABLE, FinishedShard
 from img2dataset.reader import Reader
 from img2dataset.shards import (
     STATS_SUFFIX,
@@ -62,11 +62,13 @@ class ResumePlan:
         line: str,
         next_free: int,
         runs: Sequence[Run] = (),
+        others: Sequence[Run] = (),
         grown: Collection[int] = (),
         retry: Collection[int] = (),
     ) -> None:
         self.line = line
         self._runs = runs  # those of this list, in order
+        self._taken = frozenset(id for run in others for id in run.ids)
         self._retry = frozenset(retry)  # places in the list, as is `grown`
         self._grown = frozenset(grown)
         self._done = {id - run.base for run in runs for id in run.ids}.difference(grown, retry)
@@ -82,7 +84,7 @@ class ResumePlan:
         """The run of this list that has no finished shard of this number, and is to get one."""
         for run in self._runs:
             place = number - run.base
-            if 0 <= place <= run.last_index and place not in self._done and self._number(place) == number:
+            if 0 <= place <= run.last_index and place not in self._done and self._hole(place) == number:
                 return run
         return None
 
@@ -101,13 +103,21 @@ class ResumePlan:
 
     def _number(self, index: int) -> int:
         """A hole is filled where it is; what comes after continues the last run, or begins after everything."""
+        hole = self._hole(index)
+        if hole is not None:
+            return hole
+        if self._new_base is None:
+            last = self._runs[-1] if self._runs else None
+            continues = last and last.ids[-1] + 1 == self._next_free and last.last_index < index
+            self._new_base = last.base if last and continues else self._next_free - index
+        return self._new_base + index
+
+    def _hole(self, index: int) -> int | None:
+        """The number of this place in a run; None after the last, and where a shard of another list has the number."""
         for run in self._runs:
             if index <= run.last_index:
-                return run.base + index
-        if self._new_base is None:
-            continues = bool(self._runs) and self._runs[-1].ids[-1] + 1 == self._next_free
-            self._new_base = self._runs[-1].base if continues else self._next_free - index
-        return self._new_base + index
+                return None if run.base + index in self._taken else run.base + index
+        return None
 
 
 def make_plan(folder: Folder, reader: Reader, mode: str, output_options: Mapping[str, Any]) -> ResumePlan:
@@ -154,7 +164,7 @@ def _compare(
         if mode == "retry_failed":
             retry = _with_rows_to_retry(ours, look, reader) - grown
             line += f" and what failed for a passing reason in {len(retry)} of them"
-        return ResumePlan(line, next_free, ours, grown, retry)
+        return ResumePlan(line, next_free, ours, [run for run in runs if run not in ours], grown, retry)
     if mode == "auto":
         return ResumePlan(_extend_line(folder, next_free, "its shards come from another list"), next_free)
     raise OptionsError(
@@ -228,7 +238,7 @@ class _FinishedShards:
         try:
             record = self._shard(shard_id).stats()
         except ShardError as error:
-            raise OptionsError(f"in {self._folder}, {error}; remove it to do its shard again") from error
+            raise OptionsError(f"in {self._folder}, {error}; {_way_out(error)}") from error
         return Finished(
             id=shard_id,
             index=record.get("list_index", shard_id),
@@ -237,6 +247,12 @@ class _FinishedShards:
             options=record.get("options", {}),
             messages=record.get("status_dict", {}).keys(),
         )
+
+
+def _way_out(error: ShardError) -> str:
+    if str(error).startswith(UNREADABLE):
+        return "run again when it can be read"
+    return "img2dataset verify --repair removes its shard, and the next run does it again"
 
 
 def _runs(ids: list[int], look: Callable[[int], Finished]) -> list[Run]:

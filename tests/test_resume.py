@@ -104,6 +104,21 @@ def test_a_list_that_another_one_overtook_goes_on_behind_it(world: World) -> Non
     assert world.remaining(rows("b", 15)) == {}
 
 
+def test_a_hole_that_a_shard_of_another_list_has_taken_is_not_filled(world: World) -> None:
+    world.run(rows("a", 55), only=[0, 1])
+    world.run(rows("b", 5))
+    world.run(rows("a", 55), only=[2])  # as number 3
+    for number in (0, 1):
+        (world.output / f"0000{number}_stats.json").unlink()
+        (world.output / f"0000{number}.tar").unlink()
+    assert world.remaining(rows("a", 55)) == {1: 0, 4: 1, 6: 3, 7: 4, 8: 5}
+    world.run(rows("a", 55), only=[1])
+    assert world.remaining(rows("a", 55)) == {1: 0, 6: 3, 7: 4, 8: 5}
+    world.run(rows("a", 55))
+    assert world.remaining(rows("a", 55)) == {}
+    assert world.remaining(rows("b", 5)) == {}
+
+
 def test_a_list_that_grew_does_its_short_last_shard_again(world: World) -> None:
     world.run(rows("a", 25))
     assert world.remaining(rows("a", 44)) == {2: 2, 3: 3, 4: 4}
