@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.errors import ShardError
+from img2dataset.errors import ShardError, in_one_line
 from img2dataset.filesystem import Folder
 from img2dataset.shards import LAST_SHARD, STATS_SUFFIX, parse_shard_file
 from img2dataset.stats import wrong_field
@@ -104,8 +104,8 @@ def unusable(what: str, error: Exception) -> ShardError:
     """What is damaged or gone, or only out of reach: a disk, a store or memory may be back another day."""
     is_damage = error.errno in _ERRORS_OF_FILES if isinstance(error, OSError) else isinstance(error, _DAMAGE)
     if is_damage:
-        return ShardError(f"{what} cannot be read: {error}")
-    return ShardError(f"{UNREADABLE}: {what}: {str(error) or type(error).__name__}")
+        return ShardError(f"{what} cannot be read: {in_one_line(error)}")
+    return ShardError(f"{UNREADABLE}: {what}: {in_one_line(error)}")
 
 
 def _of_tar(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from img2dataset.columns import strings
-from img2dataset.errors import Img2datasetError, OptionsError, ShardError
+from img2dataset.errors import Img2datasetError, OptionsError, ShardError, in_one_line
 from img2dataset.options import INPUT_FORMATS, ReadOptions
 from img2dataset.shards import KEPT_OF_URL, Rows, Shard, to_ipc
 
@@ -48,7 +48,8 @@ class Reader:
         except OptionsError:
             raise
         except Exception as error:  # translated, not swallowed: every compression and store has errors of its own
-            raise OptionsError(f"url_list is {self.options.url_list!r}, which cannot be read: {error}") from error
+            why = _reason(error)
+            raise OptionsError(f"url_list is {self.options.url_list!r}, which cannot be read: {why}") from error
         if first is None:
             raise OptionsError(f"url_list is {self.options.url_list!r}, which has no URL in it")
         _check_digests(first, self.options)
@@ -193,7 +194,7 @@ def _reason(error: Exception) -> str:
         return f"a row is longer than {_CSV_BLOCK >> 20} MB, the limit of a csv list; is a quote never closed?"
     if "Empty CSV file or block" in str(error):
         return f"it has no row of column names, or one longer than {_CSV_BLOCK >> 20} MB"
-    return str(error)
+    return in_one_line(error)
 
 
 def _open_csv(file: IO[bytes], columns: list[str] | None = None) -> Any:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.errors import OptionsError, Reason, ShardError
+from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
 from img2dataset.finished import SAMPLES, UNREADABLE, FinishedShard, Parts, image_of, unusable
 from img2dataset.options import RunOptions, require_bool, require_text
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
@@ -207,7 +207,7 @@ def _decode(key: str, data: bytes) -> None:
     except MemoryError as error:
         raise unusable(f"the image of {key}", error) from error
     except Exception as error:  # translated, not swallowed: each of Pillow's plugins has errors of its own
-        raise ShardError(f"the image of {key} cannot be decoded: {error}") from error
+        raise ShardError(f"the image of {key} cannot be decoded: {in_one_line(error)}") from error
 
 
 def _require(holds: bool, message: str) -> None:

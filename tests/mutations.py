@@ -21,6 +21,12 @@ def mutated_json(random: Random, text: bytes) -> bytes:
     return mutate(random, text)
 
 
+def mutated_bytes(random: Random, data: bytes) -> bytes:
+    """What has become of a file that is no text."""
+    mutate: Callable[[Random, bytes], bytes] = random.choice(MUTATIONS_OF_BYTES)
+    return mutate(random, data)
+
+
 def _flipped(random: Random, text: bytes) -> bytes:
     data = bytearray(text)
     for _ in range(random.randint(1, 4)):
@@ -82,6 +88,12 @@ def _in_another_encoding(random: Random, text: bytes) -> bytes:
     return text.decode("utf-8", "replace").encode(random.choice(["utf-16", "utf-32", "utf-8-sig", "utf-7"]))
 
 
+def _with_zeros(random: Random, data: bytes) -> bytes:
+    """A block of a disk was never written."""
+    start = random.randrange(len(data))
+    return data[:start] + bytes(len(data[start : start + 512])) + data[start + 512 :]
+
+
 def _of_something_else(random: Random, text: bytes) -> bytes:
     del text
     return random.choice([b"", b"\0" * 4096, b"null", b"PAR1" * 99, random.randbytes(300), b"[" * 200_000, b"\xff\xfe"])
@@ -95,6 +107,9 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(value[place])
 
 
+MUTATIONS_OF_BYTES = (
+    *(_flipped, _flipped, _cut, _with_a_part_missing, _with_noise, _with_a_part_twice, _with_zeros, _of_something_else),
+)
 MUTATIONS = (
     *(_flipped, _cut, _with_a_part_missing, _with_noise, _with_a_part_twice, _with_other_digits),
     *(_with_junk, _with_junk, _with_junk, _without_a_value, _nested, _in_another_encoding, _of_something_else),

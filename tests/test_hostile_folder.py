@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from dataset import mixed_rows, run, write_list
+from dataset import COUNTS, mixed_rows, run, write_list
 from mockserver import MockServer
-from mutations import mutated_json
+from mutations import mutated_bytes, mutated_json
 
 from img2dataset import download, lock
 from img2dataset.errors import OptionsError, ShardError
@@ -111,6 +111,38 @@ def test_no_mutation_of_a_commit_record_is_a_traceback(there: Path, tmp_path: Pa
         shutil.rmtree(out)
     assert 0 < outcomes.count("normal") < TRIES
     assert sorted(os.listdir(tmp_path)) == ["there"]
+
+
+FORMATS = ("files", "webdataset", "parquet")
+
+
+@pytest.fixture(scope="module")
+def in_every_format(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset once more in each format, with as little as img2dataset 1.x knows in its stats files."""
+    path = Path(shutil.copytree(whole, tmp_path_factory.mktemp("formats") / "there"))
+    for output_format in FORMATS:
+        go_on(path, output_folder=str(path / output_format), output_format=output_format)
+        for stats in (path / output_format).glob("*_stats.json"):
+            record = json.loads(stats.read_text())
+            stats.write_text(json.dumps({name: record[name] for name in (*COUNTS, "status_dict")}))
+    return path
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_no_mutation_of_a_data_file_is_a_traceback(in_every_format: Path, tmp_path: Path, output_format: str) -> None:
+    chance = random.Random(SEED + 3)
+    outcomes = []
+    for attempt in range(TRIES // 3):
+        out = Path(shutil.copytree(in_every_format / output_format, tmp_path / f"out{attempt}"))
+        path = chance.choice(sorted(path for path in out.rglob("*") if path.is_file() and "_stats" not in path.name))
+        path.write_bytes(mutated_bytes(chance, path.read_bytes()))
+        checks = [partial(check_shard, open_folder(str(out)), f"0000{number}", decode=True) for number in range(3)]
+        outcomes += map(outcome, checks)
+        if attempt % 5 == 0:
+            wanted = {"output_folder": str(out), "output_format": output_format, "retry_statuses": ["http 404"]}
+            outcome(partial(go_on, in_every_format, incremental_mode="retry_failed", **wanted))
+        outcome(partial(go_on, in_every_format, output_folder=str(out), output_format=output_format))
+    assert 0 < outcomes.count("normal") < len(outcomes)
 
 
 @pytest.mark.parametrize("steps", [[(None, "../x")], [("x", "00001.tar")], [(None, "00001/../../x")], [(None, "..")]])
