@@ -42,6 +42,6 @@ class Carried:
 
     def _sample(self, index: int, extension: str | None, image: bytes | None) -> Sample:
         row = self._rows[index]
-        known = {field.name: row[field.name] for field in fields(Sample) if field.name in row}
+        known = {"caption": None} | {field.name: row[field.name] for field in fields(Sample) if field.name in row}
         digest = row.get(self._write.compute_hash or "")
         return Sample(**known, index=index, digest=digest, image=image, extension=extension)

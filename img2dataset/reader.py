@@ -59,8 +59,9 @@ class Reader:
         if READERS[self._format].is_text:
             with self._opened(path) as file:
                 _refuse_what_is_no_text(file.read(_HEAD), path)
-        with self._opened(path) as file:
-            READERS[self._format].check(file, self.options, path)
+        if check := READERS[self._format].check:
+            with self._opened(path) as file:
+                check(file, self.options, path)
 
     def shards(self, wanted: Callable[[int], bool] | None = None) -> Iterator[Shard]:
         """The shards of the list whose place in it is `wanted` (None: all), numbered from 0.
@@ -99,7 +100,7 @@ class Reader:
 class Format:
     """An input format: what to check before the run, and how to read it."""
 
-    check: Callable[[IO[bytes], ReadOptions, str], None]
+    check: Callable[[IO[bytes], ReadOptions, str], None] | None  # None: any text will do
     batches: Callable[[IO[bytes], ReadOptions], Iterator[Any]]  # of Arrow tables or record batches
     is_text: bool
 
@@ -142,10 +143,6 @@ def _wide_encoding(head: bytes) -> str | None:
 
 def _share_of_zeros(data: bytes) -> float:
     return data.count(0) / max(len(data), 1)
-
-
-def _check_text(file: IO[bytes], options: ReadOptions, path: str) -> None:
-    del file, options, path  # that it is a text is all there is to it
 
 
 def _read_text(file: IO[bytes], options: ReadOptions) -> Iterator[pa.Table]:
@@ -236,7 +233,7 @@ def _read_parquet(file: IO[bytes], options: ReadOptions) -> Iterator[pa.RecordBa
 
 
 READERS = {
-    "txt": Format(_check_text, _read_text, is_text=True),
+    "txt": Format(None, _read_text, is_text=True),
     "csv": Format(_check_csv, _read_csv, is_text=True),
     "parquet": Format(_check_parquet, _read_parquet, is_text=False),
 }

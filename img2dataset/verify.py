@@ -101,7 +101,7 @@ def _named(number: int, name: str) -> Shard:
 def _remove(folder: Folder, name: str) -> None:
     """Remove a shard, its stats file first, so that it is open again before it is gone."""
     number = parse_shard_file(name)
-    files = [file for file in folder.names() if parse_shard_file(file) == number]
+    files = [file for file in folder.names() if file.startswith(name) and parse_shard_file(file) == number]
     folder.remove_together(sorted(files, key=lambda file: not is_stats_file(file)))
 
 
