@@ -237,7 +237,10 @@ def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> 
         if incremental_mode == "overwrite":
             overwrite(folder)
         output_options = _output_options(downloader)
-        plan = make_plan(folder, reader, incremental_mode, output_options)
+        try:
+            plan = make_plan(folder, reader, incremental_mode, output_options)
+        except OSError as error:
+            raise OptionsError(f"{folder} cannot be read: {error}") from error
         try:
             return _follow(plan, reader, dataclasses.replace(downloader, output_options=output_options), options, lock)
         finally:

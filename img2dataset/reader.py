@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _HEAD = 4096  # bytes of a text file that show whether it is one
+_STRAY = 0.001  # of the bytes of a text may be zero, as a row's own fault; of compressed ones four times as many are
 _BLOCK = 1 << 20  # bytes of a text file read at a time
 _HELD = KEPT_OF_URL + 4  # bytes of a line that goes on in the next block: what is kept, and a character that is cut
 _CSV_BLOCK = 1 << 23  # bytes of a csv file parsed at a time; no row may be longer
@@ -111,13 +112,13 @@ def _shard(index: int, path: str, first_row: int, table: pa.Table) -> Shard:
 
 
 def _refuse_what_is_no_text(head: bytes, path: str) -> None:
-    """Raises `OptionsError` when the beginning of a file is not UTF-8, which no byte of zero belongs to."""
+    """Raises `OptionsError` when the beginning of a file is not UTF-8, which has no zeros but stray ones."""
     if encoding := _wide_encoding(head):
         raise OptionsError(
             f"{path} is written in {encoding}, and a txt or csv list must be UTF-8; "
             f"convert it: iconv -f {encoding} -t UTF-8 OLD > NEW"
         )
-    if 0 in head:
+    if _share_of_zeros(head) > _STRAY:
         raise OptionsError(
             f"{path} is no text file: it begins with bytes that no text has; give input_format if it is a parquet file "
             "and the extension of its compression (.gz, .zip, ...) if it is compressed"
@@ -287,12 +288,19 @@ def _slices(tables: Iterator[pa.Table], count: int) -> Iterator[pa.Table]:
 
 def _input_files(options: ReadOptions) -> tuple[list[str], Any]:
     """The files of the list, sorted, and the fsspec file system they are on."""
+    try:
+        return _found(options)
+    except OptionsError:
+        raise
+    except Exception as error:  # translated, not swallowed: each store has errors of its own
+        why = in_one_line(error)
+        raise OptionsError(f"url_list is {options.url_list!r}, which cannot be opened: {why}") from error
+
+
+def _found(options: ReadOptions) -> tuple[list[str], Any]:
     import fsspec
 
-    try:
-        filesystem, path = fsspec.core.url_to_fs(options.url_list)
-    except (ImportError, ValueError) as error:
-        raise OptionsError(f"url_list is {options.url_list!r}, which cannot be opened: {error}") from error
+    filesystem, path = fsspec.core.url_to_fs(options.url_list)
     if filesystem.isfile(path):
         return [path], filesystem
     if not filesystem.isdir(path):

@@ -180,6 +180,14 @@ def test_a_damaged_stats_file_is_named_with_the_way_out(there: Path, text: bytes
     assert "img2dataset verify --repair removes its shard, and the next run does it again" in said
 
 
+def test_a_folder_that_cannot_be_listed_is_one_sentence(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def names(_: object) -> list[str]:
+        raise PermissionError(13, "Permission denied", "out")
+
+    monkeypatch.setattr("img2dataset.filesystem.local.LocalFolder.names", names)
+    assert outcome(lambda: go_on(there)) == f"{there / 'out'} cannot be read: [Errno 13] Permission denied: 'out'"
+
+
 def test_verify_names_what_is_damaged_and_goes_on_and_repair_heals_it(there: Path) -> None:
     out = there / "out"
     (out / "00000_stats.json").write_bytes(b"[" * 100_000)

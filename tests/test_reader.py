@@ -281,6 +281,23 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
             assert "give input_format if it is a parquet file" in said
 
 
+def test_a_stray_zero_is_a_rows_own_fault(tmp_path: Path) -> None:
+    lines = [f"http://a/{n}" for n in range(300)] + ["http://a/\0b"]
+    (tmp_path / "list.txt").write_text("\n".join(reversed(lines)))
+    assert urls(read(tmp_path / "list.txt")) == lines[::-1]
+
+
+def test_a_store_that_cannot_be_asked_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentialsError(Exception):
+        """As botocore's: no OSError."""
+
+    def isfile(*_: object) -> bool:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.isfile", isfile)
+    assert "cannot be opened: Unable to locate credentials" in refused(tmp_path / "list.txt")
+
+
 @pytest.mark.parametrize("extension", ["gz", "bz2", "xz", "zip"])
 def test_a_damaged_compressed_list_is_one_sentence(tmp_path: Path, extension: str) -> None:
     text = "".join(f"http://a/{number}{'x' * (number % 9)}\n" for number in range(50_000)).encode()
