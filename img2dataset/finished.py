@@ -44,7 +44,7 @@ class FinishedShard:
             raise ShardError(f"{name} is no stats file")
         number = parse_shard_file(self.name)
         if wrong := wrong_field(record, LAST_SHARD if number is None else number):
-            raise ShardError(f"{name} is no stats file: its {wrong} is missing, or nothing that belongs there")
+            raise ShardError(f"{name} is no stats file: {wrong} is missing or wrong")
         return record
 
     def metadata(self, columns: list[str] | None = None) -> pa.Table:

@@ -146,14 +146,22 @@ def _holder(folder: Folder, name: str) -> dict[str, Any] | None:
         return None
     except ValueError:
         return {}
-    return holder if _is_whole(holder) else {}
+    return holder if isinstance(holder, dict) and all(map(_is_plain, holder.values())) and _is_whole(holder) else {}
 
 
-def _is_whole(holder: Any) -> bool:
-    if not isinstance(holder, dict) or not all(isinstance(holder.get(name), str) for name in ("host", "id")):
-        return False
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | None)
+
+
+def _is_whole(holder: dict[str, Any]) -> bool:
     heartbeat: Any = holder.get("heartbeat")
-    return type(holder.get("pid")) is int and type(heartbeat) in (int, float) and abs(heartbeat) < 1e15  # no NaN
+    return (
+        isinstance(holder.get("host"), str)
+        and isinstance(holder.get("id"), str)
+        and type(holder.get("pid")) is int
+        and type(heartbeat) in (int, float)
+        and abs(heartbeat) < 1e15  # which NaN is not
+    )
 
 
 def _who(holder: dict[str, Any]) -> str:

@@ -83,8 +83,10 @@ def wrong_field(record: Mapping[str, Any], shard_id: int) -> str | None:
     for name, is_right in _FIELDS.items():
         if name in record and not is_right(record[name]):
             return name
-    if "count" not in record:
-        return "count"
+    of_version_1 = "list_index" not in record and "options" not in record
+    for name in ("count",) if of_version_1 else ("count", "url_digest"):
+        if name not in record:
+            return name
     is_behind = record.get("list_index", 0) <= shard_id  # lists come one after the other
     return None if is_behind else "list_index"
 

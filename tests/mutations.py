@@ -80,7 +80,8 @@ def _nested(random: Random, text: bytes) -> bytes:
     value = json.loads(text)
     holder, place = random.choice(list(_places(value)))
     holder[place] = "HERE"
-    depth, (opening, closing) = random.choice(DEPTHS), random.choice([(b"[", b"]"), (b'{"a":', b"}")])
+    depth = random.choice(DEPTHS) + random.randrange(100)
+    opening, closing = random.choice([(b"[", b"]"), (b'{"a":', b"}")])
     return json.dumps(value).encode().replace(b'"HERE"', opening * depth + b"1" + closing * depth)
 
 

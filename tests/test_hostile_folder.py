@@ -168,7 +168,7 @@ STATS = [
     *(json.dumps({"count": 4, "status_dict": value}).encode() for value in ([], None, 7, {"success": "x"})),
     *(json.dumps({"count": 4, "list_index": value}).encode() for value in ("1", None, -1, 7, True, 1.0)),
     *(json.dumps({"count": 4, "url_digest": value}).encode() for value in (7, None, [])),
-    json.dumps({"count": 4, "options": {"output_format": 7}}).encode(),
+    *(json.dumps({"count": 4} | added).encode() for added in ({"options": {"output_format": 7}}, {"list_index": 1})),
 ]
 
 
@@ -197,7 +197,7 @@ def test_verify_names_what_is_damaged_and_goes_on_and_repair_heals_it(there: Pat
     broken = verify(str(out))
     assert broken == {
         "00000": "00000_stats.json cannot be read: it is nested too deeply",
-        "00001": "00001_stats.json is no stats file: its options is missing, or nothing that belongs there",
+        "00001": "00001_stats.json is no stats file: options is missing or wrong",
     }
     assert verify(str(out), repair=True) == broken
     go_on(there)

@@ -28,23 +28,21 @@ def steps_of(folder: Folder, record: str) -> Steps:
     try:
         steps = _whole(folder.read_json(record))
     except ValueError:
-        steps = None
-    if not (_are_steps(steps) and commit_record_name(steps[-1][1]) == record):
+        steps = []
+    if not steps or commit_record_name(steps[-1][1]) != record:
         raise OptionsError(
             f"{folder} holds {record!r}, which is a damaged commit record, or not img2dataset's; "
             "remove it, and let img2dataset verify see whether the shard it names is whole"
         )
-    return [(temporary, name) for temporary, name in steps]
+    return steps
 
 
-def _whole(content: Any) -> Any:
+def _whole(content: Any) -> Steps:
     """The steps, if none of them was lost or changed: a record that is damaged moves and removes nothing."""
     steps = content.get("steps") if isinstance(content, dict) else None
-    return steps if steps and content.get("sha256") == _digest(steps) else None
-
-
-def _are_steps(steps: Any) -> bool:
-    return isinstance(steps, list) and bool(steps) and all(map(_is_step, steps))
+    if not (isinstance(steps, list) and all(map(_is_step, steps)) and content.get("sha256") == _digest(steps)):
+        return []
+    return [(temporary, name) for temporary, name in steps]
 
 
 def _is_step(step: Any) -> bool:
