@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any
 
 from img2dataset.errors import ShardError
 from img2dataset.filesystem import Folder
@@ -21,8 +20,7 @@ class Carried:
     def __init__(self, shard: Shard, folder: Folder, read: ReadOptions, write: WriteOptions) -> None:
         self._finished = FinishedShard(folder, shard_name(shard.id, write.oom_shard_count))
         self._write = write
-        self._rows: list[dict[str, Any]] = self._finished.metadata().to_pylist()
-        self._rows.sort(key=lambda row: row["key"])  # img2dataset 1.x writes them as they come
+        self._rows = self._finished.rows()
         if [row["url"] for row in self._rows] != shard.table().column("url").to_pylist():
             raise ShardError(f"the rows of {self._finished.name}.parquet are not those of the list")
         self.to_retry = {
@@ -44,6 +42,6 @@ class Carried:
 
     def _sample(self, index: int, extension: str | None, image: bytes | None) -> Sample:
         row = self._rows[index]
-        known = {field.name: row[field.name] for field in fields(Sample) if field.name in row}
+        known = {"caption": None} | {field.name: row[field.name] for field in fields(Sample) if field.name in row}
         digest = row.get(self._write.compute_hash or "")
         return Sample(**known, index=index, digest=digest, image=image, extension=extension)

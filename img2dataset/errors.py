@@ -37,6 +37,12 @@ class ResizeError(SampleError):
     """The bytes arrived and are no usable image."""
 
 
+def in_one_line(error: Exception) -> str:
+    """What a library's error says, for people: without line ends and control characters, and not for ever."""
+    words = " ".join((str(error) or type(error).__name__).split())
+    return "".join(character if character.isprintable() else "?" for character in words[:500])
+
+
 class Reason:
     """The vocabulary of ``error_message``. An HTTP error status is ``http_status_reason(404)``: ``http 404``."""
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import errno
-import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.errors import ShardError
+from img2dataset.errors import ShardError, in_one_line
 from img2dataset.filesystem import Folder
-from img2dataset.shards import STATS_SUFFIX
+from img2dataset.shards import LAST_SHARD, STATS_SUFFIX, parse_shard_file
+from img2dataset.stats import wrong_field
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 UNREADABLE = "out of reach"  # what a `ShardError` begins with that says nothing of the shard itself
+LARGEST_STATS = 1 << 25  # bytes: img2dataset 1.x keeps up to 100,000 messages in one
 END_OF_TAR = bytes(1024)  # two blocks of zeros
+
+_ERRORS_OF_FILES = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # None: a reader's own, not the system's
+_DAMAGE = (EOFError, ValueError, ArithmeticError, LookupError, TypeError, NotImplementedError, tarfile.TarError)
 
 Parts = dict[str, bytes]  # the files of a sample by their extensions, the image among them
 
@@ -31,12 +35,16 @@ class FinishedShard:
 
     def stats(self) -> dict[str, Any]:
         """The stats file's record."""
+        name = self.name + STATS_SUFFIX
         try:
-            record = json.loads(self._folder.read(self.name + STATS_SUFFIX))
+            record = self._folder.read_json(name, LARGEST_STATS)
         except (OSError, ValueError) as error:
-            raise _unusable(f"{self.name}{STATS_SUFFIX}", error) from error
-        if not isinstance(record, dict) or not isinstance(record.get("count"), int):
-            raise ShardError(f"{self.name}{STATS_SUFFIX} is no stats file")
+            raise unusable(name, error) from error
+        if not isinstance(record, dict):
+            raise ShardError(f"{name} is no stats file")
+        number = parse_shard_file(self.name)
+        if wrong := wrong_field(record, LAST_SHARD if number is None else number):
+            raise ShardError(f"{name} is no stats file: {wrong} is missing or wrong")
         return record
 
     def metadata(self, columns: list[str] | None = None) -> pa.Table:
@@ -52,33 +60,52 @@ class FinishedShard:
                 if absent := set(columns or ()).difference(present):
                     raise ShardError(f"{self.name}.parquet has no column {absent.pop()!r}")
                 return table.read(columns=columns or present)
-        except (OSError, pa.ArrowException) as error:
-            raise _unusable(f"{self.name}.parquet", error) from error
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise unusable(f"{self.name}.parquet", error) from error
+
+    def texts(self, *columns: str) -> list[list[str | None]]:
+        """Columns of the metadata that are texts."""
+        import pyarrow as pa
+
+        table = self.metadata(list(columns))
+        try:
+            return [table.column(name).cast(pa.string()).to_pylist() for name in columns]
+        except (ValueError, pa.ArrowException) as error:
+            raise unusable(f"{self.name}.parquet", error) from error
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The metadata by rows, in key order, which img2dataset 1.x does not write them in."""
+        keys, *_ = self.texts("key", "url", "status", "error_message")
+        if None in keys:
+            raise ShardError(f"{self.name}.parquet has a row without a key")
+        try:
+            rows: list[dict[str, Any]] = self.metadata().to_pylist()
+        except ValueError as error:
+            raise unusable(f"{self.name}.parquet", error) from error
+        return sorted(rows, key=lambda row: str(row["key"]))
 
     def urls(self) -> list[str | None]:
-        """The URL of each row, in key order, which img2dataset 1.x does not write them in."""
+        """The URL of each row, in key order."""
         try:
-            metadata = self.metadata(["url", "key"]).sort_by("key")
+            keys, urls = self.texts("key", "url")
         except ShardError:
-            metadata = self.metadata(["url"])
-        urls: list[str | None] = metadata.column("url").to_pylist()
-        return urls
+            return self.texts("url")[0]
+        return [url for _, url in sorted(zip(keys, urls, strict=True), key=lambda pair: pair[0] or "")]
 
     def samples(self, output_format: str) -> Iterator[tuple[str, Parts]]:
         """The samples that have an image: key and files, in the order in which they are kept."""
-        import pyarrow as pa
-
         try:
             yield from SAMPLES[output_format](self._folder, self.name)
-        except (OSError, EOFError, ValueError, tarfile.TarError, pa.ArrowException) as error:
-            raise _unusable(f"the samples of {self.name}", error) from error
+        except Exception as error:  # translated, not swallowed: damage makes tarfile and Arrow raise whatever it hits
+            raise unusable(f"the samples of {self.name}", error) from error
 
 
-def _unusable(what: str, error: Exception) -> ShardError:
-    """Damage, or a disk or store that does not answer: only the system's own errors have a number."""
-    if getattr(error, "errno", None) in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-        return ShardError(f"{what} cannot be read: {error}")
-    return ShardError(f"{UNREADABLE}: {what}: {error}")
+def unusable(what: str, error: Exception) -> ShardError:
+    """What is damaged or gone, or only out of reach: a disk, a store or memory may be back another day."""
+    is_damage = error.errno in _ERRORS_OF_FILES if isinstance(error, OSError) else isinstance(error, _DAMAGE)
+    if is_damage:
+        return ShardError(f"{what} cannot be read: {in_one_line(error)}")
+    return ShardError(f"{UNREADABLE}: {what}: {in_one_line(error)}")
 
 
 def _of_tar(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
@@ -119,7 +146,7 @@ def _of_parquet(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
             for row in batch.to_pylist():
                 parts = {image: row[image] for image in images if row[image] is not None}
                 if parts:
-                    yield row["key"], parts
+                    yield str(row["key"]), parts
 
 
 def _of_nothing(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT = 10.0  # seconds between two signs of life of the run that holds the lock
 STALE = 90.0  # seconds without one after which a lock that a run elsewhere left is taken over
-PATIENCE = 2.0  # seconds that the end of a run waits for a sign of life that is being written
+PATIENCE = 2.0  # seconds that a sign of life may take to be written
+LARGEST = 1 << 16  # bytes of a lock
 
 
 class Lock:
@@ -64,7 +65,7 @@ class Lock:
         """Write a sign of life, but never over the lock of a run that took this one for dead."""
         try:
             holder = _holder(self._folder, LOCK_NAME)
-            if holder is not None and not self._is_ours(holder):
+            if holder and not self._is_ours(holder):  # one that tells of nobody is damaged, and written anew
                 self._taken_by = holder
             elif not self._stop.is_set():
                 self._folder.write(LOCK_NAME, _text(self._token))
@@ -109,7 +110,7 @@ def _acquire(folder: Folder, name: str, token: dict[str, Any]) -> None:
         if folder.write_new(name, _text(token)):
             return
         holder = _holder(folder, name)
-    if _is_alive(holder):
+    if _is_alive(holder) and (not _is_ahead(holder) or _beats(folder, name, holder)):
         raise OptionsError(
             f"{folder} is being written by another run ({_who(holder)}); "
             f"wait for its end, or choose another output_folder{_when_free(holder)}"
@@ -138,14 +139,29 @@ def _text(token: dict[str, Any]) -> bytes:
 
 
 def _holder(folder: Folder, name: str) -> dict[str, Any] | None:
-    """What the lock says of its holder; None when there is no lock."""
+    """What the lock says of its holder; None when there is no lock, and nothing when it is damaged."""
     try:
-        holder = json.loads(folder.read(name))
+        holder = folder.read_json(name, LARGEST)
     except FileNotFoundError:
         return None
     except ValueError:
         return {}
-    return holder if isinstance(holder, dict) else {}
+    return holder if isinstance(holder, dict) and all(map(_is_plain, holder.values())) and _is_whole(holder) else {}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | None)
+
+
+def _is_whole(holder: dict[str, Any]) -> bool:
+    heartbeat: Any = holder.get("heartbeat")
+    return (
+        isinstance(holder.get("host"), str)
+        and isinstance(holder.get("id"), str)
+        and type(holder.get("pid")) is int
+        and type(heartbeat) in (int, float)
+        and abs(heartbeat) < 1e15  # which NaN is not
+    )
 
 
 def _who(holder: dict[str, Any]) -> str:
@@ -167,16 +183,32 @@ def _silence(holder: dict[str, Any]) -> float:
     return time.time() - float(holder.get("heartbeat", 0))
 
 
+def _is_ahead(holder: dict[str, Any]) -> bool:
+    """Whether its clock is so far ahead of ours that they cannot be compared: the lock would never be stale."""
+    return _silence(holder) < -STALE
+
+
+def _beats(folder: Folder, name: str, holder: dict[str, Any]) -> bool:
+    """Whether the holder gives a sign of life while it is watched."""
+    logger.warning("the lock of %s is from the future; watching it for a sign of life", folder)
+    deadline = time.monotonic() + HEARTBEAT + PATIENCE
+    while time.monotonic() < deadline:
+        time.sleep(HEARTBEAT / 20)
+        if _holder(folder, name) != holder:
+            return True
+    return False
+
+
 def _when_free(holder: dict[str, Any]) -> str:
-    if _is_here(holder):
+    if _is_here(holder) or _is_ahead(holder):
         return ""
     return f"; if that run is dead, its lock is free in {max(1, STALE - _silence(holder)):.0f} s"
 
 
 def _process_lives(holder: dict[str, Any]) -> bool:
     """Whether the process is there, and is not another one that was given its number since."""
-    pid = holder.get("pid")
-    if not isinstance(pid, int) or pid <= 0:
+    pid = int(holder.get("pid", 0))
+    if not 0 < pid < 2**31:
         return False
     try:
         os.kill(pid, 0)

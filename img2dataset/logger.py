@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from img2dataset.errors import ShardError
 from img2dataset.shards import shard_count
 from img2dataset.stats import SUCCESS, Progress, RunStats, ShardFailure, ShardStats
+from img2dataset.streams import unfailing
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,7 +30,7 @@ class ProgressLogger:
     def __init__(self, total: Callable[[], int], stream: TextIO | None = None) -> None:
         self.stats = RunStats()
         self._total = total
-        self._stream = stream or sys.stderr
+        self._stream = unfailing(sys.stderr if stream is None else stream)
         self._open: dict[int, Progress] = {}
         self._started = time.monotonic()
         self._last_line = self._started

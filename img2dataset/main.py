@@ -25,6 +25,7 @@ from img2dataset.options import (
     require_one_of,
 )
 from img2dataset.stats import RunStats
+from img2dataset.streams import open_closed_streams, secure_standard_streams
 
 if TYPE_CHECKING:
     from img2dataset.downloader import Downloader
@@ -228,16 +229,20 @@ def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> 
     from img2dataset.reader import Reader
     from img2dataset.resume import make_plan, overwrite
 
+    open_closed_streams()
     reader = Reader(downloader.read)
     reader.check()
     folder = open_folder(downloader.write.output_folder)
     _make(folder)
     with locked(folder) as lock:
-        folder.recover()
+        _recover(folder)
         if incremental_mode == "overwrite":
             overwrite(folder)
         output_options = _output_options(downloader)
-        plan = make_plan(folder, reader, incremental_mode, output_options)
+        try:
+            plan = make_plan(folder, reader, incremental_mode, output_options)
+        except OSError as error:
+            raise OptionsError(f"{folder} cannot be read: {error}") from error
         try:
             return _follow(plan, reader, dataclasses.replace(downloader, output_options=output_options), options, lock)
         finally:
@@ -245,11 +250,19 @@ def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> 
                 _sweep(folder)
 
 
+def _recover(folder: Folder) -> None:
+    """Finish and remove what a run left that was killed."""
+    try:
+        folder.recover()
+    except OSError as error:
+        raise OptionsError(f"what a killed run left in {folder} cannot be finished or removed: {error}") from error
+
+
 def _sweep(folder: Folder) -> None:
     """Finish and remove what workers left that were killed."""
     try:
         folder.recover()
-    except OSError as error:
+    except (OSError, OptionsError) as error:
         logger.warning("temporary files stay in %s until the next run: %s", folder, error)
 
 
@@ -313,6 +326,7 @@ class _Terminated(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The console script. Ends the process with one of the exit codes above."""
+    secure_standard_streams()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, _terminate)
     try:

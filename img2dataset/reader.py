@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from img2dataset.columns import strings
-from img2dataset.errors import OptionsError, ShardError
+from img2dataset.errors import Img2datasetError, OptionsError, ShardError, in_one_line
 from img2dataset.options import INPUT_FORMATS, ReadOptions
-from img2dataset.shards import Rows, Shard, to_ipc
+from img2dataset.shards import KEPT_OF_URL, Rows, Shard, to_ipc
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_HEAD = 4096  # bytes of a text file that show whether it is one
+_STRAY = 0.001  # of the bytes of a text may be zero, as a row's own fault; of compressed ones four times as many are
 _BLOCK = 1 << 20  # bytes of a text file read at a time
+_HELD = KEPT_OF_URL + 4  # bytes of a line that goes on in the next block: what is kept, and a character that is cut
 _CSV_BLOCK = 1 << 23  # bytes of a csv file parsed at a time; no row may be longer
 _EXTENSIONS = {".txt": "txt", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 _COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
@@ -41,15 +44,25 @@ class Reader:
         """See that every file opens and has the columns asked for, and that there is a row. Raises `OptionsError`."""
         try:
             for path in self._paths:
-                with self._opened(path) as file:
-                    READERS[self._format].check(file, self.options, path)
+                self._check_file(path)
             first = next(self.shards(), None)
-        except (OSError, EOFError, ShardError) as error:
-            raise OptionsError(f"url_list is {self.options.url_list!r}, which cannot be read: {error}") from error
+        except OptionsError:
+            raise
+        except Exception as error:  # translated, not swallowed: every compression and store has errors of its own
+            why = _reason(error)
+            raise OptionsError(f"url_list is {self.options.url_list!r}, which cannot be read: {why}") from error
         if first is None:
             raise OptionsError(f"url_list is {self.options.url_list!r}, which has no URL in it")
         _check_digests(first, self.options)
         self.rows_read = 0
+
+    def _check_file(self, path: str) -> None:
+        if READERS[self._format].is_text:
+            with self._opened(path) as file:
+                _refuse_what_is_no_text(file.read(_HEAD), path)
+        if check := READERS[self._format].check:
+            with self._opened(path) as file:
+                check(file, self.options, path)
 
     def shards(self, wanted: Callable[[int], bool] | None = None) -> Iterator[Shard]:
         """The shards of the list whose place in it is `wanted` (None: all), numbered from 0.
@@ -67,14 +80,14 @@ class Reader:
                 index += 1
 
     def _tables(self, path: str) -> Iterator[pa.Table]:
-        import pyarrow as pa
-
         try:
             with self._opened(path) as file:
                 batches = (_shaped(batch, self.options) for batch in READERS[self._format].batches(file, self.options))
                 yield from _slices(batches, self.options.number_sample_per_shard)
-        except (OSError, EOFError, pa.ArrowException) as error:
-            raise ShardError(f"the url list {path} cannot be read to its end: {error}") from error
+        except Img2datasetError:
+            raise
+        except Exception as error:  # translated, not swallowed: every compression and store has errors of its own
+            raise ShardError(f"the url list {path} cannot be read to its end: {_reason(error)}") from error
 
     def _opened(self, path: str) -> IO[bytes]:
         """The file, decompressed when its name says that it is compressed."""
@@ -88,8 +101,9 @@ class Reader:
 class Format:
     """An input format: what to check before the run, and how to read it."""
 
-    check: Callable[[IO[bytes], ReadOptions, str], None]
+    check: Callable[[IO[bytes], ReadOptions, str], None] | None  # None: any text will do
     batches: Callable[[IO[bytes], ReadOptions], Iterator[Any]]  # of Arrow tables or record batches
+    is_text: bool
 
 
 def _shard(index: int, path: str, first_row: int, table: pa.Table) -> Shard:
@@ -97,9 +111,39 @@ def _shard(index: int, path: str, first_row: int, table: pa.Table) -> Shard:
     return Shard(id=index, index=index, source=source, first_row=first_row, count=len(table), rows=to_ipc(table))
 
 
-def _check_text(file: IO[bytes], options: ReadOptions, path: str) -> None:
-    del options, path
-    file.read(1)
+def _refuse_what_is_no_text(head: bytes, path: str) -> None:
+    """Raises `OptionsError` when the beginning of a file is not UTF-8, which has no zeros but stray ones."""
+    if encoding := _wide_encoding(head):
+        raise OptionsError(
+            f"{path} is written in {encoding}, and a txt or csv list must be UTF-8; "
+            f"convert it: iconv -f {encoding} -t UTF-8 OLD > NEW"
+        )
+    if _share_of_zeros(head) > _STRAY:
+        raise OptionsError(
+            f"{path} is no text file: it begins with bytes that no text has; give input_format if it is a parquet file "
+            "and the extension of its compression (.gz, .zip, ...) if it is compressed"
+        )
+
+
+def _wide_encoding(head: bytes) -> str | None:
+    """``UTF-16`` or ``UTF-32`` where the beginning of a file shows it, by its mark or by where zeros stand."""
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    first, second, third, fourth = (_share_of_zeros(head[place::4]) for place in range(4))
+    if third > 0.5 and fourth > 0.9 and first < 0.5:
+        return "UTF-32-LE"
+    if first > 0.9 and second > 0.5 and fourth < 0.5:
+        return "UTF-32-BE"
+    even, odd = first + third, second + fourth
+    if max(even, odd) > 1.0 and min(even, odd) < 0.5:  # few are the letters of which the other half is zero
+        return "UTF-16-BE" if even > odd else "UTF-16-LE"
+    return None
+
+
+def _share_of_zeros(data: bytes) -> float:
+    return data.count(0) / max(len(data), 1)
 
 
 def _read_text(file: IO[bytes], options: ReadOptions) -> Iterator[pa.Table]:
@@ -108,22 +152,23 @@ def _read_text(file: IO[bytes], options: ReadOptions) -> Iterator[pa.Table]:
 
     del options
     for block in _whole_lines(file):
-        lines = [line.removesuffix("\r") for line in block.decode("utf-8", "replace").split("\n")]
+        lines = [line.removesuffix("\r")[:KEPT_OF_URL] for line in block.decode("utf-8", "replace").split("\n")]
         urls = [line for line in lines if line and not line.isspace()]
         yield pa.table({"url": strings(urls)})
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[bytes]:
-    begun: list[bytes] = []
+    """Blocks of whole lines; what a line has beyond `_HELD` bytes is not all there."""
+    begun = b""
     block = file.read(_BLOCK).removeprefix(b"\xef\xbb\xbf")
     while block:
         whole, newline, rest = block.rpartition(b"\n")
         if newline:
-            yield b"".join([*begun, whole])
-            begun = []
-        begun.append(rest)
+            yield begun + whole
+            begun = b""
+        begun = (begun + rest)[:_HELD]
         block = file.read(_BLOCK)
-    yield b"".join(begun)
+    yield begun
 
 
 def _check_csv(file: IO[bytes], options: ReadOptions, path: str) -> None:
@@ -132,13 +177,22 @@ def _check_csv(file: IO[bytes], options: ReadOptions, path: str) -> None:
     try:
         names = _open_csv(file).schema.names
     except pa.ArrowInvalid as error:
-        raise OptionsError(f"{path} cannot be read as csv: {error}") from error
+        raise OptionsError(f"{path} cannot be read as csv: {_reason(error)}") from error
     _require_columns(names, options, path)
 
 
 def _read_csv(file: IO[bytes], options: ReadOptions) -> Iterator[pa.RecordBatch]:
     """Every column is text: a csv file has no types, and guessing them fails in the middle of a long one."""
     yield from _open_csv(file, _columns(options))
+
+
+def _reason(error: Exception) -> str:
+    """What an error says; Arrow speaks of its blocks where it means rows."""
+    if "straddling object" in str(error):
+        return f"a row is longer than {_CSV_BLOCK >> 20} MB, the limit of a csv list; is a quote never closed?"
+    if "Empty CSV file or block" in str(error):
+        return f"it has no row of column names, or one longer than {_CSV_BLOCK >> 20} MB"
+    return in_one_line(error)
 
 
 def _open_csv(file: IO[bytes], columns: list[str] | None = None) -> Any:
@@ -180,9 +234,9 @@ def _read_parquet(file: IO[bytes], options: ReadOptions) -> Iterator[pa.RecordBa
 
 
 READERS = {
-    "txt": Format(_check_text, _read_text),
-    "csv": Format(_check_csv, _read_csv),
-    "parquet": Format(_check_parquet, _read_parquet),
+    "txt": Format(None, _read_text, is_text=True),
+    "csv": Format(_check_csv, _read_csv, is_text=True),
+    "parquet": Format(_check_parquet, _read_parquet, is_text=False),
 }
 assert tuple(READERS) == INPUT_FORMATS
 
@@ -198,10 +252,20 @@ def _shaped(batch: Any, options: ReadOptions) -> pa.Table:
     import pyarrow as pa
 
     columns = {name: batch.column(name) for name in options.extra_columns}
-    columns["url"] = batch.column(options.url_col).cast(pa.string())
+    columns["url"] = _cut(batch.column(options.url_col).cast(pa.string()))
     if options.caption_col:
         columns["caption"] = batch.column(options.caption_col).cast(pa.string())
     return pa.table(columns)
+
+
+def _cut(urls: Any) -> Any:
+    """The same URLs, of those that are too long to be asked for only the beginning. No other stage cuts them."""
+    import pyarrow.compute as pc
+
+    if (pc.max(pc.binary_length(urls)).as_py() or 0) <= KEPT_OF_URL:
+        return urls
+    beginnings = (url and url.encode()[:KEPT_OF_URL].decode("utf-8", "ignore") for url in urls.to_pylist())
+    return strings(list(beginnings))
 
 
 def _slices(tables: Iterator[pa.Table], count: int) -> Iterator[pa.Table]:
@@ -224,12 +288,19 @@ def _slices(tables: Iterator[pa.Table], count: int) -> Iterator[pa.Table]:
 
 def _input_files(options: ReadOptions) -> tuple[list[str], Any]:
     """The files of the list, sorted, and the fsspec file system they are on."""
+    try:
+        return _found(options)
+    except OptionsError:
+        raise
+    except Exception as error:  # translated, not swallowed: each store has errors of its own
+        why = in_one_line(error)
+        raise OptionsError(f"url_list is {options.url_list!r}, which cannot be opened: {why}") from error
+
+
+def _found(options: ReadOptions) -> tuple[list[str], Any]:
     import fsspec
 
-    try:
-        filesystem, path = fsspec.core.url_to_fs(options.url_list)
-    except (ImportError, ValueError) as error:
-        raise OptionsError(f"url_list is {options.url_list!r}, which cannot be opened: {error}") from error
+    filesystem, path = fsspec.core.url_to_fs(options.url_list)
     if filesystem.isfile(path):
         return [path], filesystem
     if not filesystem.isdir(path):

@@ -9,7 +9,7 @@ from typing import Any
 
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.filesystem import Folder
-from img2dataset.finished import FinishedShard
+from img2dataset.finished import UNREADABLE, FinishedShard
 from img2dataset.reader import Reader
 from img2dataset.shards import (
     STATS_SUFFIX,
@@ -62,11 +62,13 @@ class ResumePlan:
         line: str,
         next_free: int,
         runs: Sequence[Run] = (),
+        others: Sequence[Run] = (),
         grown: Collection[int] = (),
         retry: Collection[int] = (),
     ) -> None:
         self.line = line
         self._runs = runs  # those of this list, in order
+        self._taken = frozenset(id for run in others for id in run.ids)
         self._retry = frozenset(retry)  # places in the list, as is `grown`
         self._grown = frozenset(grown)
         self._done = {id - run.base for run in runs for id in run.ids}.difference(grown, retry)
@@ -77,6 +79,14 @@ class ResumePlan:
     def done(self) -> int:
         """How many shards of the list are finished."""
         return len(self._done | self._grown)
+
+    def run_with_hole(self, number: int) -> Run | None:
+        """The run of this list that has no finished shard of this number, and is to get one."""
+        for run in self._runs:
+            place = number - run.base
+            if 0 <= place <= run.last_index and place not in self._done and self._hole(place) == number:
+                return run
+        return None
 
     def stages(self, reader: Reader) -> Iterator[Iterator[Shard]]:
         """The shards to do, under their numbers; those of one stage must be finished before the next begins.
@@ -93,13 +103,21 @@ class ResumePlan:
 
     def _number(self, index: int) -> int:
         """A hole is filled where it is; what comes after continues the last run, or begins after everything."""
+        hole = self._hole(index)
+        if hole is not None:
+            return hole
+        if self._new_base is None:
+            last = self._runs[-1] if self._runs else None
+            continues = last and last.ids[-1] + 1 == self._next_free and last.last_index < index
+            self._new_base = last.base if last and continues else self._next_free - index
+        return self._new_base + index
+
+    def _hole(self, index: int) -> int | None:
+        """The number of this place in a run; None after the last, and where a shard of another list has the number."""
         for run in self._runs:
             if index <= run.last_index:
-                return run.base + index
-        if self._new_base is None:
-            continues = bool(self._runs) and self._runs[-1].ids[-1] + 1 == self._next_free
-            self._new_base = self._runs[-1].base if continues else self._next_free - index
-        return self._new_base + index
+                return None if run.base + index in self._taken else run.base + index
+        return None
 
 
 def make_plan(folder: Folder, reader: Reader, mode: str, output_options: Mapping[str, Any]) -> ResumePlan:
@@ -111,13 +129,16 @@ def make_plan(folder: Folder, reader: Reader, mode: str, output_options: Mapping
     if not stats_files:
         line = f"{folder} holds other files; continuing at shard {shard_name(next_free)}" if taken else ""
         return ResumePlan(line, next_free)
+    unfinished = {number: name for name, number in taken.items() if number not in stats_files}
     look = _FinishedShards(folder, stats_files)
     runs = _runs(sorted(stats_files), look)
     for shards in _sampled(runs, look).values():
         _refuse_other_options(folder, shards, output_options)
     if mode == "extend":
         return ResumePlan(_extend_line(folder, next_free, "incremental_mode=extend"), next_free)
-    return _compare(folder, reader, mode, look, runs, next_free)
+    plan = _compare(folder, reader, mode, look, runs, next_free)
+    _refuse_to_overwrite(folder, plan, look, unfinished)
+    return plan
 
 
 def _compare(
@@ -134,8 +155,8 @@ def _compare(
         raise OptionsError(_partly(folder, sampled, fits))
     if ours:
         last = runs[-1].ids[-1]
-        if look(last).url_digest is None:
-            next_free = last + 1  # what stands there without a stats file is what a killed img2dataset 1.x left
+        if next_free > last + 1 and _is_of_version_1(runs[-1], last, look):
+            next_free = last + 1
         grown = {run.last_index for run in ours if "grown" in fits[run.base]}
         done = sum(len(run.ids) for run in ours)
         line = f"{folder} was made from this list and has {shard_count(done)} of it: doing what is missing"
@@ -143,13 +164,37 @@ def _compare(
         if mode == "retry_failed":
             retry = _with_rows_to_retry(ours, look, reader) - grown
             line += f" and what failed for a passing reason in {len(retry)} of them"
-        return ResumePlan(line, next_free, ours, grown, retry)
+        return ResumePlan(line, next_free, ours, [run for run in runs if run not in ours], grown, retry)
     if mode == "auto":
         return ResumePlan(_extend_line(folder, next_free, "its shards come from another list"), next_free)
     raise OptionsError(
         f"incremental_mode is {mode}, but {folder} was made from another list; "
         "give that list, another output_folder, or incremental_mode=extend to add this one"
     )
+
+
+def _is_of_version_1(run: Run, number: int, look: _FinishedShards) -> bool:
+    """Whether img2dataset 1.x began this run: what stands at `number` without a stats file it left when it was killed.
+
+    Some of all the shards are looked at, and those next to that one: version 2 may have gone on with the run since.
+    """
+    place = bisect_left(run.ids, number)
+    near = run.ids[max(0, place - 2) : place + 2]
+    return any(look(id).url_digest is None for id in (*near, *_spread(run.ids)))
+
+
+def _refuse_to_overwrite(
+    folder: Folder, plan: ResumePlan, look: _FinishedShards, unfinished: Mapping[int, str]
+) -> None:
+    """A file that has the number of a shard that is missing, and that nobody finished, is somebody else's."""
+    for number, name in unfinished.items():
+        run = plan.run_with_hole(number)
+        if run and not _is_of_version_1(run, number, look):
+            shard = shard_name(number)
+            raise OptionsError(
+                f"{folder} holds {name!r}, which has no {shard}{STATS_SUFFIX} and so is of no finished shard, and this "
+                f"run would write shard {shard}; move all that has this number away, or choose another output_folder"
+            )
 
 
 def _with_rows_to_retry(runs: list[Run], look: Callable[[int], Finished], reader: Reader) -> set[int]:
@@ -193,7 +238,7 @@ class _FinishedShards:
         try:
             record = self._shard(shard_id).stats()
         except ShardError as error:
-            raise OptionsError(f"in {self._folder}, {error}; remove it to do its shard again") from error
+            raise OptionsError(f"in {self._folder}, {error}; {_way_out(error)}") from error
         return Finished(
             id=shard_id,
             index=record.get("list_index", shard_id),
@@ -202,6 +247,12 @@ class _FinishedShards:
             options=record.get("options", {}),
             messages=record.get("status_dict", {}).keys(),
         )
+
+
+def _way_out(error: ShardError) -> str:
+    if str(error).startswith(UNREADABLE):
+        return "run again when it can be read"
+    return "img2dataset verify --repair removes its shard, and the next run does it again"
 
 
 def _runs(ids: list[int], look: Callable[[int], Finished]) -> list[Run]:

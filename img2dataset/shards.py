@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 STATS_SUFFIX = "_stats.json"
 SHARD_DIGITS = 5
+LONGEST_URL = 65_532  # bytes in UTF-8: no server takes a longer one
+KEPT_OF_URL = 65_536  # bytes that the reader keeps of a longer one; cut between two characters it is still too long
+LAST_SHARD = 2**31 - 1  # shard_id is an int32: a longer number, as a date and time, is somebody else's name
 _SHARD_FILE = re.compile(r"(?P<id>\d+)(?P<rest>|_stats\.json|\.[a-z]+)")
 
 
@@ -114,7 +117,7 @@ def sample_key(shard_id: int, index: int, number_sample_per_shard: int, digits: 
 def parse_shard_file(name: str) -> int | None:
     """The shard number of a file or folder that carries a shard's name, None for any other."""
     match = _SHARD_FILE.fullmatch(name)
-    return int(match["id"]) if match else None
+    return int(match["id"]) if match and int(match["id"]) <= LAST_SHARD else None
 
 
 def is_stats_file(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -73,6 +73,50 @@ class ShardStats:
         record = {field.name: getattr(self, field.name) for field in fields(self)}
         record |= record.pop("origin") | {"duration": self.duration, "img2dataset_version": __version__}
         return json.dumps(record, indent=2, ensure_ascii=False)
+
+
+def wrong_field(record: Mapping[str, Any], shard_id: int) -> str | None:
+    """The first field of a stats file that is not as `ShardStats.to_json`, or img2dataset 1.x, writes it.
+
+    Only those are looked at that something is made of later.
+    """
+    for name, is_right in _FIELDS.items():
+        if name in record and not is_right(record[name]):
+            return name
+    of_version_1 = "list_index" not in record and "options" not in record
+    for name in ("count",) if of_version_1 else ("count", "url_digest"):
+        if name not in record:
+            return name
+    is_behind = record.get("list_index", 0) <= shard_id  # lists come one after the other
+    return None if is_behind else "list_index"
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _are_options(value: Any) -> bool:
+    """Options are plain values, or lists of such: they are compared and shown."""
+    if not isinstance(value, dict) or not isinstance(value.get("output_format", ""), str):
+        return False
+    plain = (str, int, float, bool, type(None))
+    return all(isinstance(each, plain) for item in value.values() for each in (item if type(item) is list else [item]))
+
+
+def _are_messages(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("count", "successes", FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, "list_index"), _is_count),
+    "url_digest": _is_text,
+    "options": _are_options,
+    "status_dict": _are_messages,
+}
 
 
 @dataclass(frozen=True, slots=True)

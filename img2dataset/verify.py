@@ -11,11 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.errors import OptionsError, Reason, SampleError, ShardError
-from img2dataset.finished import UNREADABLE, FinishedShard, Parts, image_of
+from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
+from img2dataset.finished import SAMPLES, UNREADABLE, FinishedShard, Parts, image_of, unusable
 from img2dataset.options import RunOptions, require_bool, require_text
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardFailure, ShardStats
+from img2dataset.streams import open_closed_streams, unfailing
 
 if TYPE_CHECKING:
     from img2dataset.filesystem import Folder
@@ -46,6 +47,7 @@ def verify(
     from img2dataset.filesystem import open_folder
     from img2dataset.lock import locked
 
+    open_closed_streams()
     require_text("output_folder", output_folder)
     require_bool("decode", decode)
     require_bool("repair", repair)
@@ -80,10 +82,11 @@ def _check(names: list[str], verifier: _Verifier, options: RunOptions) -> Iterat
 
     from img2dataset.distributor import DISTRIBUTORS
 
+    stream = unfailing(sys.stderr)
     shards = (_named(number, name) for number, name in enumerate(names))
     with (
         closing(DISTRIBUTORS[options.distributor]()(shards, verifier, options)) as events,
-        tqdm(total=len(names), unit="shard", file=sys.stderr, disable=not sys.stderr.isatty()) as bar,
+        tqdm(total=len(names), unit="shard", file=stream, disable=not stream.isatty()) as bar,
     ):
         for event in events:
             bar.update()
@@ -98,7 +101,7 @@ def _named(number: int, name: str) -> Shard:
 def _remove(folder: Folder, name: str) -> None:
     """Remove a shard, its stats file first, so that it is open again before it is gone."""
     number = parse_shard_file(name)
-    files = [file for file in folder.names() if parse_shard_file(file) == number]
+    files = [file for file in folder.names() if file.startswith(name) and parse_shard_file(file) == number]
     folder.remove_together(sorted(files, key=lambda file: not is_stats_file(file)))
 
 
@@ -140,7 +143,8 @@ def check_shard(folder: Folder, name: str, decode: bool) -> None:
         _check_sample(key, parts, decode)
     if stats.get("options", {}).get("output_format") == "dummy":
         return
-    _require(len(seen) == stats["successes"], f"it has {len(seen)} images, and its stats count {stats['successes']}")
+    successes = stats.get("successes", 0)
+    _require(len(seen) == successes, f"it has {len(seen)} images, and its stats count {successes}")
     if statuses is not None:
         saved = {key for key, status in statuses.items() if status == SUCCESS}
         _require(saved == seen, f"its metadata and its images differ, first in {min(saved ^ seen, default='')}")
@@ -151,8 +155,7 @@ def _statuses(finished: FinishedShard, stats: dict[str, Any], names: list[str]) 
     options = stats.get("options", {})
     if not options.get("save_metadata", f"{finished.name}.parquet" in names) or options.get("output_format") == "dummy":
         return None
-    table = finished.metadata(["key", "status"])
-    keys, statuses = table["key"].to_pylist(), table["status"].to_pylist()
+    keys, statuses = ([text or "" for text in texts] for texts in finished.texts("key", "status"))
     _require(len(set(keys)) == len(keys), "a key stands twice in its metadata")
     _require(all(key.startswith(finished.name) for key in keys), "its metadata has keys of another shard")
     return dict(zip(keys, statuses, strict=True))
@@ -160,6 +163,7 @@ def _statuses(finished: FinishedShard, stats: dict[str, Any], names: list[str]) 
 
 def _compare_with_stats(statuses: dict[str, str], stats: dict[str, Any]) -> None:
     found = Counter(statuses.values())
+    _require(set(COUNTS) <= stats.keys(), "its stats do not tell how many rows failed")
     _require(len(statuses) == stats["count"], f"its metadata has {len(statuses)} rows, its stats {stats['count']}")
     for count, status in COUNTS.items():
         _require(
@@ -170,8 +174,9 @@ def _compare_with_stats(statuses: dict[str, str], stats: dict[str, Any]) -> None
 
 def _output_format(stats: dict[str, Any], name: str, folder: Folder) -> str:
     """As the stats say, or for a folder of img2dataset 1.x by what is there."""
-    if "options" in stats:
-        return str(stats["options"]["output_format"])
+    if output_format := stats.get("options", {}).get("output_format"):
+        _require(output_format in SAMPLES, f"its stats tell of an unknown output_format, {output_format!r}")
+        return str(output_format)
     names = folder.names()
     return "webdataset" if f"{name}.tar" in names else "files" if name in names else "parquet"
 
@@ -188,7 +193,7 @@ def _check_sample(key: str, parts: Parts, decode: bool) -> None:
 def _key_of_json(data: bytes) -> object:
     try:
         record = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record.get("key") if isinstance(record, dict) else None
 
@@ -199,8 +204,10 @@ def _decode(key: str, data: bytes) -> None:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-    except (OSError, ValueError, SyntaxError, SampleError, Image.DecompressionBombError) as error:
-        raise ShardError(f"the image of {key} cannot be decoded: {error}") from error
+    except MemoryError as error:
+        raise unusable(f"the image of {key}", error) from error
+    except Exception as error:  # translated, not swallowed: each of Pillow's plugins has errors of its own
+        raise ShardError(f"the image of {key} cannot be decoded: {in_one_line(error)}") from error
 
 
 def _require(holds: bool, message: str) -> None:

@@ -25,7 +25,10 @@ from PIL import Image
 
 from img2dataset import download
 from img2dataset.errors import OptionsError, Reason
+from img2dataset.filesystem import open_folder
+from img2dataset.shards import KEPT_OF_URL
 from img2dataset.stats import SUCCESS
+from img2dataset.verify import verify
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves tars open
@@ -108,6 +111,42 @@ def test_rows_that_are_no_urls_are_failed_rows(server: MockServer, tmp_path: Pat
     table = checked_metadata(tmp_path / "out", rows)
     assert table["status"].tolist() == ["failed_to_download"] * 5 + [SUCCESS] + ["failed_to_download"] * 2
     assert table["error_message"].tolist()[-2:] == [Reason.MISSING_URL] * 2
+
+
+@pytest.mark.parametrize("http_client", ["curl", "requests"])
+def test_a_line_of_8_mb_is_a_failed_row(server: MockServer, tmp_path: Path, http_client: str) -> None:
+    long = server.url("/photo/10x10.jpg?") + "é" * 4_000_000
+    list_path, out = write_list(tmp_path / "list.txt", [photo(server, 0), long, photo(server, 1)]), tmp_path / "out"
+    command = [f"--url_list={list_path}", f"--output_folder={out}", f"--http_client={http_client}", "--thread_count=2"]
+    assert run(*command)[0] == 0
+    kept = long.encode()[:KEPT_OF_URL].decode(errors="ignore")
+    table = checked_metadata(out, [photo(server, 0), kept, photo(server, 1)])
+    assert table["error_message"].fillna("").tolist() == ["", Reason.INVALID_URL, ""]
+    assert "nothing was missing" in run(*command)[1]
+
+
+@pytest.mark.parametrize("store", ["local", "s3"])
+def test_a_hole_with_somebody_elses_file_is_refused_before_anything_is_fetched(
+    server: MockServer, tmp_path: Path, store: str, request: pytest.FixtureRequest
+) -> None:
+    out = str(tmp_path / "out") if store == "local" else request.getfixturevalue("s3_bucket") + "/out"
+    rows = [photo(server, n) for n in range(6)]
+    command = [f"--url_list={write_list(tmp_path / 'list.txt', rows)}", f"--output_folder={out}"]
+    command += ["--output_format=webdataset", "--number_sample_per_shard=2", "--thread_count=2"]
+    assert run(*command)[0] == 0
+    folder = open_folder(out)
+    for name in ("00001_stats.json", "00001.parquet"):
+        folder.remove(name)
+    folder.write("00001.tar", b"someone's")
+    server.reset()
+    code, said = run(*command)
+    assert code == 2
+    assert "holds '00001.tar'" in said
+    assert server.requests == []
+    assert folder.read("00001.tar") == b"someone's"
+    folder.remove("00001.tar")
+    assert run(*command)[0] == 0
+    assert verify(out) == {}
 
 
 def test_a_hash_that_does_not_match_leaves_the_row_out(server: MockServer, tmp_path: Path) -> None:

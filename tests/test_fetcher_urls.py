@@ -14,6 +14,7 @@ from mockserver import MockServer
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher.guard import Reach, reach
 from img2dataset.fetcher.urls import join, parse
+from img2dataset.shards import LONGEST_URL
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,14 @@ from img2dataset.fetcher.urls import join, parse
 )
 def test_what_is_written_is_understood_as_browsers_do(text: str, url: str) -> None:
     assert parse(text).url == url
+
+
+def test_a_url_may_have_65532_bytes_and_no_more() -> None:
+    longest = "http://example.test/" + "é" * ((LONGEST_URL - 20) // 2)
+    assert parse(longest).host == "example.test"
+    for text in (longest + "x", "x" * 8_000_001, "http://example.test/\ud800" + "x" * LONGEST_URL):
+        with pytest.raises(DownloadError, match=Reason.INVALID_URL):
+            parse(text)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 from img2dataset.errors import OptionsError
 from img2dataset.filesystem import Folder, open_folder, remote
+from img2dataset.filesystem.records import text_of
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -76,7 +76,7 @@ def test_a_commit_that_was_cut_half_way_is_finished_by_recover(tmp_path: Path) -
     for temporary, _ in staged[1:]:
         (tmp_path / temporary).write_bytes(b"new")
     (tmp_path / "00000.tar").write_bytes(b"new")  # the first exchange was done when the power went
-    (tmp_path / ".00000_stats.json.img2dataset-commit").write_text(json.dumps(staged))
+    (tmp_path / ".00000_stats.json.img2dataset-commit").write_bytes(text_of(staged))
     folder.recover()
     assert {name: folder.read(name) for name in folder.names()} == dict.fromkeys((name for _, name in staged), b"new")
     assert sorted(os.listdir(tmp_path)) == folder.names()
@@ -94,7 +94,7 @@ def test_recover_removes_what_a_killed_run_left_and_nothing_else(tmp_path: Path)
 def test_an_object_stores_cut_commit_is_taken_back(s3_bucket: str) -> None:
     folder = open_folder(s3_bucket + "/out")
     folder.write("00000.tar", b"only the tar was committed")
-    folder.write(".00000_stats.json.img2dataset-commit", b'[[null, "00000.tar"], [null, "00000_stats.json"]]')
+    folder.write(".00000_stats.json.img2dataset-commit", text_of([(None, "00000.tar"), (None, "00000_stats.json")]))
     folder.recover()
     assert folder.names() == []
 

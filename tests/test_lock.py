@@ -106,11 +106,74 @@ def test_a_lock_from_elsewhere_holds_as_long_as_its_heart_beats(folder: Folder, 
         assert json.loads(folder.read(LOCK_NAME))["pid"] == os.getpid()
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff"])
+UNREADABLE = [b"", b"{", b"[]", b"\xff", b"\0" * 99, b"[" * 100_000, b'{"a":' * 30_000, b"9" * 5000, b" " * 10**6]
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:5])
 def test_a_lock_that_tells_nothing_is_taken_over(folder: Folder, text: bytes) -> None:
     folder.write(LOCK_NAME, text)
     with locked(folder):
+        assert json.loads(folder.read(LOCK_NAME))["pid"] == os.getpid()
+
+
+DAMAGED: list[dict[str, Any]] = [
+    *({"heartbeat": value} for value in ("abc", None, float("nan"), float("inf"), 10**400, True, [], {})),
+    *({"pid": value} for value in ("abc", None, True, 1.5, [])),
+    *({name: value} for name in ("host", "id") for value in (None, 7, [])),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=str)
+def test_a_lock_that_is_damaged_is_taken_over(tmp_path: Path, damage: dict[str, Any]) -> None:
+    folder = open_folder(str(tmp_path))
+    for token in ({}, here()):
+        leave(folder, **token | damage)
+        with locked(folder):
+            assert json.loads(folder.read(LOCK_NAME))["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**31, 2**63, 10**30])
+def test_a_process_number_that_no_process_has_is_of_a_dead_run(tmp_path: Path, pid: int) -> None:
+    folder = open_folder(str(tmp_path))
+    leave(folder, **here(pid=pid))
+    with locked(folder):
         pass
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_lock_from_the_future_that_shows_no_life_is_taken_over(
+    folder: Folder, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.3)
+    monkeypatch.setattr(lock, "PATIENCE", 0.3)
+    leave(folder, **({} if elsewhere else here()), heartbeat=time.time() + 10 * STALE)
+    began = time.monotonic()
+    with locked(folder):
+        assert time.monotonic() - began > 0.5
+        assert json.loads(folder.read(LOCK_NAME))["heartbeat"] < time.time() + 1
+
+
+def test_a_lock_from_the_future_that_shows_life_is_respected(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.3)
+    leave(folder, heartbeat=time.time() + 10 * STALE)
+    beat = threading.Timer(0.2, leave, [folder], {"heartbeat": time.time() + 10 * STALE + 10})
+    beat.start()
+    told = r"\(host elsewhere, process \d+\); wait for its end, or .* output_folder$"
+    with pytest.raises(OptionsError, match=told), locked(folder):
+        pytest.fail("two runs at once")
+    beat.join()
+
+
+def test_a_lock_that_is_damaged_while_it_is_held_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.05)
+    folder = open_folder(str(tmp_path))
+    with locked(folder) as held:
+        folder.write(LOCK_NAME, b"[" * 100_000)
+        wait_for(lambda: folder.read(LOCK_NAME).startswith(b"{"))
+        held.check()
+    assert not os.listdir(tmp_path)
 
 
 def test_the_heart_beats(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +19,7 @@ import pytest
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.options import ReadOptions
 from img2dataset.reader import Reader
-from img2dataset.shards import Rows, Shard
+from img2dataset.shards import KEPT_OF_URL, LONGEST_URL, Rows, Shard
 
 
 def read(url_list: Path, **options: object) -> list[Shard]:
@@ -43,10 +50,87 @@ def test_lines_survive_the_border_between_two_blocks(tmp_path: Path) -> None:
     assert urls(read(tmp_path / "list", number_sample_per_shard=997)) == lines
 
 
-def test_a_line_longer_than_a_block_stays_whole(tmp_path: Path) -> None:
-    long = "http://host/" + "x" * 3_000_000
-    (tmp_path / "list.txt").write_text(f"http://a\n{long}\nhttp://b")
-    assert urls(read(tmp_path / "list.txt")) == ["http://a", long, "http://b"]
+def write_text(path: Path, rows: list[str]) -> None:
+    path.write_text("\n".join(rows), encoding="utf-8")
+
+
+def write_csv(path: Path, rows: list[str]) -> None:
+    path.write_text("\n".join(["url,n", *(f"{row},1" for row in rows)]), encoding="utf-8")
+
+
+def write_parquet(path: Path, rows: list[str]) -> None:
+    pq.write_table(pa.table({"url": rows}), path)
+
+
+WRITERS = {"txt": write_text, "csv": write_csv, "parquet": write_parquet}
+
+
+@pytest.mark.parametrize("input_format", WRITERS)
+@pytest.mark.parametrize("length", [KEPT_OF_URL - 8, KEPT_OF_URL + 1, 1_500_000, 3_000_000])
+def test_of_a_url_that_is_too_long_every_format_keeps_the_same_beginning(
+    tmp_path: Path, input_format: str, length: int
+) -> None:
+    long = "http://host/" + "é🐈x" * (length // 7)
+    WRITERS[input_format](tmp_path / "list", ["http://a", long, "http://b"])
+    first, kept, last = urls(read(tmp_path / "list", input_format=input_format))
+    assert (first, last) == ("http://a", "http://b")
+    assert long.startswith(kept)
+    size = len(long.encode())
+    assert len(kept.encode()) == size if size <= KEPT_OF_URL else LONGEST_URL < len(kept.encode()) <= KEPT_OF_URL
+
+
+def test_a_line_that_is_cut_in_the_middle_of_a_character_ends_with_a_whole_one(tmp_path: Path) -> None:
+    for begins in range(4):
+        long = "x" * begins + "🐈" * 600_000
+        (tmp_path / "list.txt").write_text(f"{long}\r\n\n{long}\nend", encoding="utf-8")
+        expected = long.encode()[:KEPT_OF_URL].decode("utf-8", "ignore")
+        assert urls(read(tmp_path / "list.txt")) == [expected, expected, "end"]
+
+
+MEMORY = """
+import resource, sys
+from img2dataset.errors import Img2datasetError
+from img2dataset.options import ReadOptions
+from img2dataset.reader import Reader
+import pyarrow, pyarrow.csv, pyarrow.compute, pyarrow.parquet, fsspec
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    reader = Reader(ReadOptions(url_list=sys.argv[1]))
+    reader.check()
+    print(sum(shard.count for shard in reader.shards()))
+except Img2datasetError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def read_elsewhere(path: Path) -> tuple[str, int]:
+    """What reading a list says, and how many MB it took."""
+    said = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True).stdout
+    line, megabytes = said.splitlines()
+    return line, int(megabytes)
+
+
+def write_long_line(path: Path, before: bytes, megabytes: int) -> Path:
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(before)
+        for _ in range(megabytes):
+            file.write(b"a" * 1_000_000)
+        file.write(b"\nhttp://b\n")
+    return path
+
+
+def test_a_line_of_300_mb_takes_little_memory(tmp_path: Path) -> None:
+    assert (before := read_elsewhere(write_long_line(tmp_path / "list.txt.gz", b"http://a\n", 300)))[0] == "3"
+    assert before[1] < 100
+
+
+@pytest.mark.parametrize("before", [b"url\n", b"url\n" + b"http://a\n" * 1_000_000])
+def test_a_csv_row_without_end_is_one_sentence_and_little_memory(tmp_path: Path, before: bytes) -> None:
+    said, megabytes = read_elsewhere(write_long_line(tmp_path / "list.csv.gz", before, 300))
+    assert "list.csv.gz" in said
+    assert "a row is longer than 8 MB, the limit of a csv list; is a quote never closed?" in said
+    assert megabytes < 200
 
 
 def test_shards_have_the_size_asked_for_and_know_where_they_come_from(tmp_path: Path) -> None:
@@ -166,6 +250,70 @@ def test_what_is_not_there_or_no_table_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path / "list.parquet")
     (tmp_path / "list.csv").write_text("")
     assert "cannot be read" in refused(tmp_path / "list.csv")
+
+
+ZIPPERS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
+
+
+@pytest.mark.parametrize("compression", ZIPPERS)
+@pytest.mark.parametrize("kind", ["txt", "csv"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_a_list_in_utf_16_or_32_is_refused_and_told_how_to_convert(
+    tmp_path: Path, encoding: str, kind: str, compression: str
+) -> None:
+    text = "url,n\n" + "".join(f"http://a/{n}/日本語ĀĀ,é🐈\n" for n in range(5))
+    (tmp_path / f"a.{kind}{compression}").write_bytes(ZIPPERS[compression](text.encode()))
+    (tmp_path / f"b.{kind}{compression}").write_bytes(ZIPPERS[compression](text.encode(encoding)))
+    said = refused(tmp_path)
+    assert f"b.{kind}{compression} is written in {encoding.upper()}, and a txt or csv list must be UTF-8" in said
+    assert f"iconv -f {encoding.upper()} -t UTF-8" in said
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    lines = [f"http://a/{n}\n" for n in range(99)]
+    pq.write_table(pa.table({"url": lines}), tmp_path / "parquet")
+    with zipfile.ZipFile(tmp_path / "zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("list.txt", "".join(lines))
+    for name in ("parquet", "zip"):
+        for input_format in ("txt", "csv"):
+            said = refused(tmp_path / name, input_format=input_format)
+            assert "is no text file" in said
+            assert "give input_format if it is a parquet file" in said
+
+
+def test_a_stray_zero_is_a_rows_own_fault(tmp_path: Path) -> None:
+    lines = [f"http://a/{n}" for n in range(300)] + ["http://a/\0b"]
+    (tmp_path / "list.txt").write_text("\n".join(reversed(lines)))
+    assert urls(read(tmp_path / "list.txt")) == lines[::-1]
+
+
+def test_a_store_that_cannot_be_asked_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentialsError(Exception):
+        """As botocore's: no OSError."""
+
+    def isfile(*_: object) -> bool:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.isfile", isfile)
+    assert "cannot be opened: Unable to locate credentials" in refused(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("extension", ["gz", "bz2", "xz", "zip"])
+def test_a_damaged_compressed_list_is_one_sentence(tmp_path: Path, extension: str) -> None:
+    text = "".join(f"http://a/{number}{'x' * (number % 9)}\n" for number in range(50_000)).encode()
+    with zipfile.ZipFile(tmp_path / "zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("list.txt", text)
+    whole = {"gz": gzip.compress(text), "bz2": bz2.compress(text), "xz": lzma.compress(text)}
+    content = whole.get(extension) or (tmp_path / "zip").read_bytes()
+    path = tmp_path / f"list.txt.{extension}"
+    chance = random.Random(4)
+    for _ in range(10):
+        damaged = bytearray(content)
+        place = chance.randrange(len(content) - 40)
+        damaged[place : place + 30] = chance.randbytes(30)
+        path.write_bytes(damaged)
+        with pytest.raises((OptionsError, ShardError), match=r"cannot be read|is no text file"):
+            read(path)
 
 
 def test_a_text_list_has_no_columns(tmp_path: Path) -> None:

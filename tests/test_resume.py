@@ -104,6 +104,21 @@ def test_a_list_that_another_one_overtook_goes_on_behind_it(world: World) -> Non
     assert world.remaining(rows("b", 15)) == {}
 
 
+def test_a_hole_that_a_shard_of_another_list_has_taken_is_not_filled(world: World) -> None:
+    world.run(rows("a", 55), only=[0, 1])
+    world.run(rows("b", 5))
+    world.run(rows("a", 55), only=[2])  # as number 3
+    for number in (0, 1):
+        (world.output / f"0000{number}_stats.json").unlink()
+        (world.output / f"0000{number}.tar").unlink()
+    assert world.remaining(rows("a", 55)) == {1: 0, 4: 1, 6: 3, 7: 4, 8: 5}
+    world.run(rows("a", 55), only=[1])
+    assert world.remaining(rows("a", 55)) == {1: 0, 6: 3, 7: 4, 8: 5}
+    world.run(rows("a", 55))
+    assert world.remaining(rows("a", 55)) == {}
+    assert world.remaining(rows("b", 5)) == {}
+
+
 def test_a_list_that_grew_does_its_short_last_shard_again(world: World) -> None:
     world.run(rows("a", 25))
     assert world.remaining(rows("a", 44)) == {2: 2, 3: 3, 4: 4}
@@ -172,6 +187,42 @@ def test_shards_of_unknown_origin_are_not_touched(world: World) -> None:
     assert world.remaining(rows("a", 15)) == {5: 0, 6: 1}
 
 
+FOREIGN = ["00001.tar", "00001.parquet", "00001", "1.tar", "000001.zip"]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("mode", ["auto", "incremental"])
+def test_somebody_elses_file_in_a_hole_is_refused_by_its_name(world: World, mode: str, name: str) -> None:
+    world.run(rows("a", 45), only=[0, 2, 3])
+    (world.output / name).write_bytes(b"someone's")
+    with pytest.raises(OptionsError, match=rf"holds '{name}', which has no 00001_stats.json.*would write shard 00001"):
+        world.remaining(rows("a", 45), mode)
+    assert world.remaining(rows("b", 15)) == {4: 0, 5: 1}
+    assert world.remaining(rows("a", 15), "extend") == {4: 0, 5: 1}
+
+
+def test_somebody_elses_file_before_the_first_finished_shard_is_refused(world: World) -> None:
+    world.run(rows("a", 45), only=[2])
+    (world.output / "00000.tar").write_bytes(b"someone's")
+    with pytest.raises(OptionsError, match=r"holds '00000.tar'"):
+        world.remaining(rows("a", 45))
+
+
+def test_somebody_elses_file_in_a_hole_of_another_list_is_left_alone(world: World) -> None:
+    world.run(rows("a", 25))
+    world.run(rows("b", 45), only=[0, 2])
+    (world.output / "00004.tar").write_bytes(b"someone's")
+    assert world.remaining(rows("a", 25)) == {}
+    with pytest.raises(OptionsError, match=r"holds '00004.tar'"):
+        world.remaining(rows("b", 45))
+
+
+def test_somebody_elses_file_behind_the_last_shard_moves_what_is_added(world: World) -> None:
+    world.run(rows("a", 45), only=[0, 1])
+    (world.output / "00002.tar").write_bytes(b"someone's")
+    assert world.remaining(rows("a", 45)) == {3: 2, 4: 3, 5: 4}
+
+
 def test_sampling_finds_the_run_of_every_list_among_many_shards(world: World) -> None:
     world.run(rows("a", 400))
     world.run(rows("b", 900), only=range(0, 90, 7))
@@ -210,6 +261,14 @@ class TestAFolderOfVersion1:
         (world.output / "00003.tar").write_bytes(b"half")
         assert world.remaining(rows("a", 45)) == {1: 1, 3: 3, 4: 4}
         assert world.remaining(rows("b", 15)) == {4: 0, 5: 1}
+
+    def test_what_a_killed_run_left_is_done_again_also_when_that_is_cut(self, world: World) -> None:
+        for name in ("00001.tar", "00003.tar", "00004.tar"):
+            (world.output / name).write_bytes(b"half")
+        world.run(rows("a", 55), only=[3])
+        assert world.remaining(rows("a", 55)) == {1: 1, 4: 4, 5: 5}
+        world.run(rows("a", 55), only=[0, 1, 5])
+        assert world.remaining(rows("a", 55)) == {4: 4}
 
     def test_shards_of_another_size_are_not_vouched_for(self, world: World) -> None:
         for path in world.output.glob("*_stats.json"):

@@ -30,7 +30,8 @@ def test_a_shard_number_is_read_back_from_every_file_of_the_shard(suffix: str, n
 
 
 @pytest.mark.parametrize(
-    "name", ["readme.txt", "a00000.tar", "00000.tar.bak", "stats.json", "x_stats.json", ".00000.tar.tmp"]
+    "name",
+    ["readme.txt", "a00000.tar", "00000.tar.bak", "stats.json", "x_stats.json", ".00000.tar.tmp", "20261124170000.tar"],
 )
 def test_other_files_are_no_shards(name: str) -> None:
     assert parse_shard_file(name) is None

@@ -285,6 +285,15 @@ def test_repair_removes_what_is_broken_and_the_next_run_does_it_again(out: Path,
     assert sorted(path.name for path in out.rglob("*")) == sorted(path.name for path in (sound / out.name).rglob("*"))
 
 
+@webdataset
+def test_repair_leaves_what_is_called_otherwise(out: Path) -> None:
+    (out / "1.tar").write_bytes(b"someone's")
+    (out / f"{BROKEN}.tar").write_bytes(b"")
+    assert list(verify(str(out), repair=True)) == [BROKEN]
+    assert (out / "1.tar").read_bytes() == b"someone's"
+    assert not (out / f"{BROKEN}.tar").exists()
+
+
 @files
 def test_repair_waits_for_no_run(out: Path) -> None:
     (out / BROKEN / "000011.jpg").unlink()

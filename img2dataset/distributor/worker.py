@@ -19,6 +19,7 @@ from img2dataset.distributor.board import Board
 from img2dataset.distributor.pipe import NO_MORE, Farewell, More, read_frame, write_frame
 from img2dataset.shards import Shard
 from img2dataset.stats import Progress, ShardFailure, ShardStats
+from img2dataset.streams import secure_standard_streams
 
 _FAILED = 1
 _TERMINATED = 128 + signal.SIGTERM  # as a shell says it
@@ -29,6 +30,7 @@ def main(board: int) -> None:
 
     `board` is the descriptor of the `Board` that the parent reads.
     """
+    secure_standard_streams()
     _leave_ctrl_c_to_the_parent()
     with _Parent(*_take_over_pipes(), _take_over_board(board)) as parent:
         signal.signal(signal.SIGTERM, parent.stop)

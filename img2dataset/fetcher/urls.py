@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ada_url import URL, HostType
 
 from img2dataset.errors import DownloadError, Reason
+from img2dataset.shards import LONGEST_URL
 
 _DEFAULT_PORTS = {"http:": 80, "https:": 443}
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*:")
@@ -45,8 +46,10 @@ class Target:
 def parse(text: str) -> Target:
     """The target that `text`, a line of a url list, means.
 
-    Raises `DownloadError`: missing url, missing scheme, unsupported scheme, invalid url.
+    Raises `DownloadError`: missing url, missing scheme, unsupported scheme, invalid url (one too long among them).
     """
+    if len(text.encode("utf-8", "surrogatepass")) > LONGEST_URL:
+        raise DownloadError(Reason.INVALID_URL)
     text = text.strip()
     if not text:
         raise DownloadError(Reason.MISSING_URL)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -59,10 +60,20 @@ class Folder(ABC):
     def inside(self, name: str) -> Folder:
         """A folder in this one."""
 
-    def read(self, name: str) -> bytes:
-        """The bytes of a file."""
+    def read(self, name: str, limit: int = -1) -> bytes:
+        """The bytes of a file, the first `limit` of them where that is given."""
         with self.open(name) as file:
-            return file.read()
+            return file.read(limit)
+
+    def read_json(self, name: str, limit: int | None = None) -> Any:
+        """What a JSON file says. Raises ValueError when it is none, or has more than `limit` bytes."""
+        data = self.read(name) if limit is None else self.read(name, limit + 1)
+        if limit is not None and len(data) > limit:
+            raise ValueError(f"it has more than {limit:,} bytes")
+        try:
+            return json.loads(data)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
 
 
 class Transaction(ABC):

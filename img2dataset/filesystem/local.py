@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO, TypeAlias
+from typing import IO
 
 from img2dataset.filesystem.base import Folder, Transaction
 from img2dataset.filesystem.names import commit_record_name, is_commit_record, is_hidden, is_left_over, temporary_name
-
-Steps: TypeAlias = Sequence[tuple[str | None, str]]  # temporary name → name, in order; None: the name goes away
+from img2dataset.filesystem.records import Steps, steps_of, text_of
 
 
 class LocalFolder(Folder):
@@ -34,7 +32,7 @@ class LocalFolder(Folder):
         self.remove(probe)
 
     def names(self) -> list[str]:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             return sorted(name for name in os.listdir(self.path) if not is_hidden(name))
         return []
 
@@ -93,7 +91,7 @@ class LocalFolder(Folder):
         """Write down what is about to happen, so that it is finished if it is cut. Returns the record's name."""
         record = commit_record_name(steps[-1][1])
         self.finish(record)  # that of an earlier version, when a disk error cut its commit
-        temporary = self._written(record, json.dumps(steps).encode())
+        temporary = self._written(record, text_of(steps))
         _sync(temporary)
         os.replace(temporary, self.join(record))
         _sync(self.path)
@@ -106,9 +104,7 @@ class LocalFolder(Folder):
     def finish(self, record: str) -> None:
         """Do what a record tells and has not been done, if there is this record."""
         with suppress(FileNotFoundError):
-            with self.open(record) as file:
-                steps = json.load(file)
-            self.take(record, steps)
+            self.take(record, steps_of(self, record))
 
     def take(self, record: str, steps: Steps) -> None:
         """Take every step that was not taken before a crash, then remove the record."""

@@ -16,6 +16,14 @@ def temporary_name(name: str) -> str:
     return f".{name.lstrip('.')}.{uuid.uuid4().hex}.tmp"
 
 
+def is_temporary_of(temporary: str, name: str) -> bool:
+    """Whether `temporary_name` chose it for `name`, or did so for the folder that is named before a slash."""
+    first, slash, file = name.partition("/")
+    before, after = f".{first.lstrip('.')}.", f".tmp{slash}{file}"
+    middle = temporary.removeprefix(before).removesuffix(after)
+    return temporary == f"{before}{middle}{after}" and bool(re.fullmatch("[0-9a-f]{32}", middle))
+
+
 def commit_record_name(name: str) -> str:
     """The name for the record of a commit that ends with `name`: there is one at a time."""
     return f".{name}.img2dataset-commit"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import errno
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 from img2dataset.filesystem.base import Folder, Transaction
 from img2dataset.filesystem.names import commit_record_name, is_commit_record, is_hidden, is_left_over, temporary_name
+from img2dataset.filesystem.records import Steps, steps_of, text_of
 
 UPLOADED_TOGETHER = 64  # files of a folder, and so held in memory
-
-Steps: TypeAlias = Sequence[tuple[str | None, str]]  # temporary name → name, in order; None: the name goes away
 
 
 class RemoteFolder(Folder):
@@ -50,9 +48,9 @@ class RemoteFolder(Folder):
         file: IO[bytes] = self._store.open(self.join(name), "rb")
         return file
 
-    def read(self, name: str) -> bytes:
-        data: bytes = self._store.cat_file(self.join(name))
-        return data
+    def read(self, name: str, limit: int = -1) -> bytes:
+        data: bytes = self._store.cat_file(self.join(name))  # whole: some stores refuse a range of an empty file
+        return data if limit < 0 else data[:limit]
 
     def remove(self, name: str) -> None:
         self._store.rm(self.join(name), recursive=True)
@@ -87,11 +85,11 @@ class RemoteFolder(Folder):
         record = commit_record_name(steps[-1][1])
         with suppress(FileNotFoundError):
             self._finish(record)  # that of an earlier try
-        self.write(record, json.dumps(steps).encode())
+        self.write(record, text_of(steps))
         return record
 
     def _finish(self, record: str) -> None:
-        self.take(record, json.loads(self.read(record)))
+        self.take(record, steps_of(self, record))
 
     def take(self, record: str, steps: Steps) -> None:
         """Take the steps of a record, some of which may have been taken, then remove it."""
