@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,11 @@ def twice() -> Iterator[RawServer]:
         yield server
 
 
+def good_row(server: MockServer, number: int) -> str:
+    """The URL of a photo, of which every second is as large as the web's are."""
+    return server.url(f"/photo/1200x900.jpg?seed={number % 4}&row={number}") if number % 2 else photo(server, number)
+
+
 def wrong_rows(server: MockServer, raw: RawServer, twice: RawServer, refusing: int) -> dict[str, frozenset[str]]:
     """The URLs of everything that is wrong, each with the words that may be said of it."""
     rows = {raw.url(f"/{name}?{copy}"): NO_HTTP for name in ODD_ANSWERS for copy in range(3)}
@@ -68,7 +74,7 @@ def wrong_rows(server: MockServer, raw: RawServer, twice: RawServer, refusing: i
         server.images[name] = ("image/jpeg", body)
         rows[server.url(f"/image/{name}")] = frozenset({reason})
     refused = frozenset({Reason.CONNECTION_REFUSED, Reason.HOST_FAILING})
-    rows |= {f"http://127.0.0.1:{refusing}/{number}": refused for number in range(20)}
+    rows |= {f"http://127.0.0.2:{refusing}/{number}": refused for number in range(20)}
     rows |= {twice.url(f"/{number}"): frozenset({OK}) for number in range(20)}
     rows |= {server.url(f"/status/404?{number}"): frozenset({"http 404"}) for number in range(20)}
     rows["http://[::ffff:0:a9fe:a9fe]/latest/meta-data"] = frozenset({Reason.BLOCKED_ADDRESS})
@@ -121,9 +127,11 @@ def test_everything_at_once_costs_its_own_rows(
     output_format: str,
 ) -> None:
     wrong = wrong_rows(server, raw, twice, unused_port)
-    good = [photo(server, number) for number in range(ROWS - len(wrong))]
+    good = [good_row(server, number) for number in range(ROWS - len(wrong))]
     for name in ("alone", "mixed"):
         (tmp_path / name).mkdir()
+    for url in good[:48]:
+        urllib.request.urlopen(url).close()  # the server draws each photo once
     words = (f"--http_client={engine}", f"--output_format={output_format}")
     seconds_alone, _, _ = timed_run(tmp_path / "alone", good, *words)
     server.requests.clear()

@@ -38,22 +38,24 @@ def main(descriptor: int) -> None:
 
 
 def _serve(connection: Connection, resizer: Resizer, memory: int) -> None:
+    most = _virtual_memory() + memory
     with suppress(EOFError):
         while True:
             body, boxes = connection.recv()
-            _limit_memory(memory + len(body))
+            _limit_memory(most + len(body))
             answer = _answer(resizer, body, boxes)
             _limit_time(0)
             _limit_memory(None)
             connection.send(answer)
+            del body, answer  # an error holds on to all that was there when it was raised
 
 
 def _answer(resizer: Resizer, body: bytes, boxes: Sequence[Sequence[float]] | None) -> ResizedImage | Exception:
-    seconds = SECONDS + len(body) / BYTES_A_SECOND
-    _limit_time(seconds)
+    _limit_time(SECONDS + len(body) / BYTES_A_SECOND)
     try:
         source = open_source(body)
-        _limit_time(seconds + source.width * source.height / PIXELS_A_SECOND)
+        left, _ = signal.getitimer(signal.ITIMER_PROF)
+        _limit_time(left + source.width * source.height / PIXELS_A_SECOND)
         return resizer.resize(source, boxes)
     except MemoryError:
         return ResizeError(Reason.IMAGE_MEMORY)
@@ -69,12 +71,12 @@ def _limit_time(seconds: float) -> None:
 
 
 def _limit_memory(size: int | None) -> None:
-    """Let this process have `size` bytes more than it has; None: as many as it likes."""
+    """Let this process have `size` bytes of memory; None: as many as it likes."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    with suppress(OSError, ValueError):  # there is no /proc, or the system's own limit is lower
-        soft = hard if size is None else _virtual_memory() + size
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    with suppress(ValueError):  # the system's own limit is lower
+        resource.setrlimit(resource.RLIMIT_AS, (hard if size is None else size, hard))
 
 
 def _virtual_memory() -> int:
+    """The bytes of memory that this process has, as the limit counts them."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
