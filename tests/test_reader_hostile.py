@@ -1,0 +1,110 @@
+"""Whatever a list is made of, it is refused in one sentence or gives the same rows each time it is read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fuzzing import draw, fuzz, tries
+from mutations import mutated_bytes
+
+from img2dataset.errors import DownloadError, OptionsError, ShardError
+from img2dataset.fetcher import urls
+from img2dataset.options import ReadOptions
+from img2dataset.reader import Reader
+from img2dataset.shards import KEPT_OF_URL, Rows
+
+TRIES = 150  # of each kind of list
+TABLE = pd.DataFrame(
+    {
+        "url": [f"http://example.com/{number}.jpg?ü=%20&x={'y' * number}" for number in range(60)],
+        "caption": [f'a "cat", {number}\nand a dog' if number % 3 else None for number in range(60)],
+        "number": range(60),
+    }
+)
+
+
+def parquet() -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(TABLE), sink, row_group_size=20)
+    return sink.getvalue()
+
+
+def zipped(data: bytes) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("list", data)
+    return sink.getvalue()
+
+
+TEXT = "\n".join(TABLE["url"]).encode()
+CSV = TABLE.to_csv(index=False).encode()
+LISTS: dict[str, Callable[[], bytes]] = {
+    "list.txt": lambda: TEXT,
+    "list.txt.gz": lambda: gzip.compress(TEXT),
+    "list.txt.xz": lambda: lzma.compress(TEXT),
+    "list.csv": lambda: CSV,
+    "list.csv.gz": lambda: gzip.compress(CSV),
+    "list.csv.bz2": lambda: bz2.compress(CSV),
+    "list.csv.zip": lambda: zipped(CSV),
+    "list.parquet": parquet,
+}
+
+
+@fuzz
+@pytest.mark.parametrize("name", LISTS)
+def test_a_mutated_list_is_refused_or_read(name: str, tmp_path: Path) -> None:
+    whole, chance, path = LISTS[name](), draw(f"list {name}"), tmp_path / name
+    outcomes = set()
+    for _ in range(tries(TRIES)):
+        mutated = whole
+        for _ in range(chance.randint(1, 3)):
+            mutated = mutated_bytes(chance, mutated) or b"\n"
+        path.write_bytes(mutated)
+        outcomes.add(outcome(path))
+    assert len(outcomes) > 1 or tries(TRIES) < 10
+
+
+def outcome(path: Path) -> object:
+    """The sentence with which a list is refused, or how many rows it has; both are the same the second time."""
+    once, again = read(path), read(path)
+    assert once == again
+    if isinstance(once, str):
+        assert "\n" not in once
+        return once
+    for url in once:
+        assert len((url or "").encode("utf-8", "replace")) <= KEPT_OF_URL
+        try:
+            urls.parse(url or "")
+        except DownloadError:
+            continue
+    return len(once)
+
+
+def read(path: Path) -> list[str | None] | str:
+    options = ReadOptions(
+        url_list=str(path),
+        caption_col=None if ".txt" in path.name else "caption",
+        save_additional_columns=() if ".txt" in path.name else ("number",),
+        number_sample_per_shard=7,
+    )
+    found: list[str | None] = []
+    try:
+        reader = Reader(options)
+        reader.check()
+        for shard in reader.shards():
+            rows = Rows.of(shard, options)
+            assert len(rows.urls) == shard.count == rows.additional.num_rows or not rows.additional.num_columns
+            found += rows.urls
+    except (OptionsError, ShardError) as error:
+        return str(error)
+    return found
