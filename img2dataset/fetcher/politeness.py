@@ -113,8 +113,9 @@ class Host:
             self._probe_at = now + self._probe_pause
 
     def resume_probe(self) -> None:
-        """A probe goes on, with what it had to wait for: at once."""
+        """A probe goes on, with what it had to wait for: at once, and as the same probe."""
         self._probe_at = 0.0
+        self._probe_pause /= 2
 
     def until_probe(self, now: float) -> float:
         """The seconds until the next job may be taken of a host that is down."""
@@ -136,11 +137,11 @@ class Host:
 
         `is_only_one`: no other host is known. Returns whether the host is down from now on.
         """
-        if lookup is not None and lookup is self._last_lookup:
-            return False
+        is_worth_waiting = self._has_answered or is_only_one
+        if lookup is not None and lookup is self._last_lookup and not is_worth_waiting:
+            return False  # one failure is not enough to skip all of its jobs
         self._last_lookup = lookup
         self._failures += 1
-        is_worth_waiting = self._has_answered or is_only_one
         if self._failures < _FAILURES_IN_A_ROW or (self.is_down(now) and is_worth_waiting):
             return False
         if self._down_since is None:
