@@ -29,12 +29,9 @@ _FULL_SPEED = 256
 class Host:
     """What a process knows of a host name, and the jobs that wait for it. Guarded by the lock of the schedule.
 
-          ┌──────────────────────── it answers ◄────────────────────────┐
-          ▼                                                             │
-        UP ── 5 failures in a row ──► DOWN ── 60 s without an answer ──► SKIPPED
-                                      jobs wait, one at a time probes    jobs fail at once, some probe
-                                      ▲                                  │
-                                      └─ any failure ◄─ UP ◄─ 60 s later ┘
+        UP ── 5 failures in a row ──► DOWN ── 60 s ──► SKIPPED ── 60 s ──► UP, one failure away from SKIPPED
+        ▲                             jobs wait,       jobs fail at once,
+        └─ a probe is answered ◄───── one probes       now and then one probes
 
     Only a host that has answered before, or is the only one, is worth the wait, which is of 60 s in all until the next
     answer; any other is skipped at once, as is one that is asked too much for too long. `most_connections` is the
