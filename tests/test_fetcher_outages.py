@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from fetching import Stopwatch, fetch_all
+from dnsserver import SERVFAIL, DnsServer
+from fetching import Stopwatch, asking, fetch_all
 from mockserver import MockServer
 from rawserver import RawServer
 
@@ -39,6 +41,17 @@ def test_an_outage_of_two_seconds_costs_no_row(engine: str, keep_alive: bool) ->
     assert errors[Reason.HOST_FAILING] == 0
     assert 3000 - errors[None] <= 5, errors
     assert 2 < watch.seconds < 15
+
+
+def test_an_outage_of_the_name_server_costs_no_row(server: MockServer, dns: DnsServer, engine: str) -> None:
+    """All rows share a lookup, which fails for two seconds."""
+    good_from = time.monotonic() + 2
+    dns.zone["image.test"] = lambda: ["127.0.0.1"] if time.monotonic() > good_from else SERVFAIL
+    urls = [server.url(f"/photo/8x8.png?{number}", "image.test") for number in range(300)]
+    results = fetch_all(urls, backend=asking(dns.server), http_client=engine, retries=1)
+    errors = Counter(result.error for result in results)
+    assert errors[Reason.HOST_FAILING] == 0
+    assert errors[None] >= 295, errors
 
 
 def test_a_dead_host_among_living_ones_costs_no_wait(many_hosts: MockServer, engine: str, unused_port: int) -> None:

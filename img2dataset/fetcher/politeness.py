@@ -29,12 +29,9 @@ _FULL_SPEED = 256
 class Host:
     """What a process knows of a host name, and the jobs that wait for it. Guarded by the lock of the schedule.
 
-          ┌──────────────────────── it answers ◄────────────────────────┐
-          ▼                                                             │
-        UP ── 5 failures in a row ──► DOWN ── 60 s without an answer ──► SKIPPED
-                                      jobs wait, one at a time probes    jobs fail at once, some probe
-                                      ▲                                  │
-                                      └─ any failure ◄─ UP ◄─ 60 s later ┘
+        UP ── 5 failures in a row ──► DOWN ── 60 s ──► SKIPPED ── 60 s ──► UP, one failure away from SKIPPED
+        ▲                             jobs wait,       jobs fail at once,
+        └─ a probe is answered ◄───── one probes       now and then one probes
 
     Only a host that has answered before, or is the only one, is worth the wait, which is of 60 s in all until the next
     answer; any other is skipped at once, as is one that is asked too much for too long. `most_connections` is the
@@ -113,8 +110,9 @@ class Host:
             self._probe_at = now + self._probe_pause
 
     def resume_probe(self) -> None:
-        """A probe goes on, with what it had to wait for: at once."""
+        """A probe goes on, with what it had to wait for: at once, and as the same probe."""
         self._probe_at = 0.0
+        self._probe_pause /= 2
 
     def until_probe(self, now: float) -> float:
         """The seconds until the next job may be taken of a host that is down."""
@@ -136,11 +134,11 @@ class Host:
 
         `is_only_one`: no other host is known. Returns whether the host is down from now on.
         """
-        if lookup is not None and lookup is self._last_lookup:
-            return False
+        is_worth_waiting = self._has_answered or is_only_one
+        if lookup is not None and lookup is self._last_lookup and not is_worth_waiting:
+            return False  # one failure is not enough to skip all of its jobs
         self._last_lookup = lookup
         self._failures += 1
-        is_worth_waiting = self._has_answered or is_only_one
         if self._failures < _FAILURES_IN_A_ROW or (self.is_down(now) and is_worth_waiting):
             return False
         if self._down_since is None:

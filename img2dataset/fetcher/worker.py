@@ -135,9 +135,17 @@ class Worker:
 
     def _resolved(self, job: Job, resolution: Resolution) -> None:
         with self._mistakes_end(job):
-            job.resolution = resolution
             job.seconds += resolution.seconds
-            self._schedule.resume(job)
+            if resolution.error:  # at once: while the job waited for its turn, another lookup might find more
+                self._unresolved(job, resolution)
+                self._failed(job, resolution.error)
+            else:
+                job.resolution = resolution
+                self._schedule.resume(job)
+
+    def _unresolved(self, job: Job, resolution: Resolution) -> None:
+        if resolution.error in (Reason.DNS_TEMPORARY, Reason.DNS_NO_ANSWER):
+            self._schedule.unreachable(job, resolution)
 
     def _hop(self, job: Job) -> Hop:
         """The next hop, to addresses that may be connected to. Raises `DownloadError` if there are none."""
@@ -155,9 +163,8 @@ class Worker:
         return Hop(target.url, target.port, () if proxy else addresses, proxy, send_private_headers, left)
 
     def _found(self, job: Job, resolution: Resolution) -> tuple[str, ...]:
-        if resolution.error in (Reason.DNS_TEMPORARY, Reason.DNS_NO_ANSWER):
-            self._schedule.unreachable(job, resolution)
         if resolution.error:
+            self._unresolved(job, resolution)
             raise DownloadError(resolution.error)
         return resolution.addresses
 
