@@ -1,6 +1,7 @@
 # make demo    a dataset from a loopback server, in demo_output/
 # make test    every test
 # make test-kill    kills 150 runs at random moments, where `make test` kills 25
+# make fuzz    mutated answers, images, lists, folders with new seeds, for ten minutes; `make fuzz SEED=7 SECONDS=60`
 # make lint    ruff and mypy
 # make bench   img2dataset beside its peer, with a verdict for every target: about 40 minutes on 2 cores
 # make bench-quick    the same, cut down to what shows gross regressions in three minutes
@@ -15,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 TEST_INSTALLED := $(VENV)/.test-installed
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-kill lint bench bench-quick clean
+.PHONY: demo test test-kill fuzz lint bench bench-quick clean
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
@@ -25,6 +26,11 @@ test: $(TEST_INSTALLED)
 
 test-kill: $(TEST_INSTALLED)
 	IMG2DATASET_TEST_KILLS=150 $(BIN)/python -m pytest tests/test_kills.py
+
+SECONDS := 600
+
+fuzz: $(TEST_INSTALLED)
+	$(BIN)/python tests/fuzz.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lint: $(TEST_INSTALLED)
 	$(BIN)/ruff check

@@ -6,6 +6,7 @@ import random
 import re
 
 import pytest
+from fuzzing import SEED, fuzz, tries
 from mutation import mutated_answer
 from rawserver import RawServer
 
@@ -13,8 +14,7 @@ from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.options import FetchOptions
 
-SEED = 20261124
-COUNT = 2000
+COUNT = tries(2000)
 WORDS = {value for name, value in vars(Reason).items() if name.isupper()}
 
 
@@ -39,6 +39,7 @@ def check_answers(seed: int, count: int, engine: str) -> None:
     assert sum(result.body is not None for result in results) > count / 20
 
 
+@fuzz
 def test_a_mutated_answer_is_a_body_or_a_known_word(engine: str, capfd: pytest.CaptureFixture[str]) -> None:
     check_answers(SEED, COUNT, engine)
     assert capfd.readouterr() == ("", "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import socket
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from dataset import COUNTS, mixed_rows, run, write_list
+from fuzzing import draw, fuzz, tries
 from mockserver import MockServer
 from mutations import mutated_bytes, mutated_json
 
@@ -24,8 +24,7 @@ from img2dataset.filesystem import LOCK_NAME, open_folder
 from img2dataset.filesystem.records import text_of
 from img2dataset.verify import check_shard, verify
 
-SEED = int(os.environ.get("FUZZ_SEED", "1"))
-TRIES = int(os.environ.get("FUZZ_TRIES", "100"))  # of each kind of file
+TRIES = tries(100)  # of each kind of file
 RECORD = ".00001_stats.json.img2dataset-commit"
 
 
@@ -62,8 +61,9 @@ def outcome(function: Callable[[], object]) -> str:
     return said
 
 
+@fuzz
 def test_no_mutation_of_a_stats_file_is_a_traceback(there: Path) -> None:
-    chance = random.Random(SEED)
+    chance = draw("stats")
     outcomes = []
     for attempt in range(TRIES):
         out, number = Path(shutil.copytree(there / "out", there / f"out{attempt}")), chance.randrange(3)
@@ -78,10 +78,11 @@ def test_no_mutation_of_a_stats_file_is_a_traceback(there: Path) -> None:
     assert 0 < outcomes.count("normal") < TRIES
 
 
+@fuzz
 def test_no_mutation_of_a_lock_is_a_traceback(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "HEARTBEAT", 0.02)
     monkeypatch.setattr(lock, "PATIENCE", 0.02)
-    chance = random.Random(SEED + 1)
+    chance = draw("locks")
     outcomes = []
     for attempt in range(TRIES):
         token = lock._new_token() | {"heartbeat": time.time(), "host": [socket.gethostname(), "elsewhere"][attempt % 2]}
@@ -91,8 +92,9 @@ def test_no_mutation_of_a_lock_is_a_traceback(there: Path, monkeypatch: pytest.M
     assert 0 < outcomes.count("normal") < TRIES
 
 
+@fuzz
 def test_no_mutation_of_a_commit_record_is_a_traceback(there: Path, tmp_path: Path) -> None:
-    chance = random.Random(SEED + 2)
+    chance = draw("commit records")
     outcomes = []
     for attempt in range(TRIES):
         out = Path(shutil.copytree(there / "out", there / f"out{attempt}"))
@@ -128,9 +130,10 @@ def in_every_format(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
+@fuzz
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_no_mutation_of_a_data_file_is_a_traceback(in_every_format: Path, tmp_path: Path, output_format: str) -> None:
-    chance = random.Random(SEED + 3)
+    chance = draw(f"data files of {output_format}")
     outcomes = []
     for attempt in range(TRIES // 3):
         out = Path(shutil.copytree(in_every_format / output_format, tmp_path / f"out{attempt}"))

@@ -12,6 +12,7 @@ from random import Random
 import pytest
 from dnsserver import NODATA, NXDOMAIN, SERVFAIL, SWALLOW, TRUNCATED, DnsServer, Sends, make_answer
 from fetching import Stopwatch, asking
+from fuzzing import draw, fuzz, tries
 from hostile_dns import MALFORMED, mutated_dns_answer, over_tcp, with_another_id, with_another_question
 
 from img2dataset.errors import Reason
@@ -216,12 +217,11 @@ def test_a_resolver_closes_while_names_are_asked_again(dns: DnsServer, clock: Cl
     assert called == []
 
 
-def test_no_answer_of_a_thousand_mutated_ones_does_harm(
-    dns: DnsServer, ask: Ask, capfd: pytest.CaptureFixture[str]
-) -> None:
+@fuzz
+def test_no_mutated_answer_does_harm(dns: DnsServer, ask: Ask, capfd: pytest.CaptureFixture[str]) -> None:
     """No crash, no hang, no word; every name gets one resolution, with addresses that are addresses."""
-    random = Random(2026)
-    for number in range(1000):
+    random = draw("DNS")
+    for number in range(tries(1000)):
         seed = random.random()
         dns.zone[f"name{number}.test"] = Sends(lambda query, seed=seed: [mutated_dns_answer(Random(seed), query)])
     dns.zone["good.test"] = GOOD
