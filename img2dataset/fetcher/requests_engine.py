@@ -123,8 +123,15 @@ def _line(name: str, value: str) -> bytes:
 
 
 def _chunks(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
-    while chunk := raw.read(_CHUNK_BYTES, decode_content=True):
+    while chunk := _read(raw):
         yield chunk
+
+
+def _read(raw: urllib3.HTTPResponse) -> bytes:
+    try:
+        return raw.read(_CHUNK_BYTES, decode_content=True)
+    except ValueError as error:  # a chunk of less than no bytes: http.client takes any number for a size
+        raise http.client.HTTPException(str(error)) from error
 
 
 def _reason(error: BaseException) -> str:
