@@ -27,6 +27,8 @@ _KEY_EXCHANGES = "X25519:P-256:P-384:P-521"
 
 _SUPPRESS_CONNECT_HEADERS = 265  # for which pycurl has no name
 
+_WEIRD_SERVER_REPLY = 8  # CURLE_WEIRD_SERVER_REPLY, for which pycurl has no name
+
 _REASONS = {
     pycurl.E_OPERATION_TIMEDOUT: Reason.TIMED_OUT,
     pycurl.E_COULDNT_RESOLVE_PROXY: Reason.PROXY_FAILED,
@@ -133,7 +135,9 @@ class CurlEngine:
         try:
             self._curl.perform()
         except pycurl.error as error:
-            return int(error.args[0])
+            code, text = error.args
+            is_odd = code == pycurl.E_RECV_ERROR and "chunk" in text  # its code alone is that of a reset
+            return _WEIRD_SERVER_REPLY if is_odd else int(code)
         finally:
             descriptor = self._curl.getinfo(pycurl.ACTIVESOCKET)
             if descriptor >= 0:
