@@ -280,7 +280,7 @@ def _output_options(downloader: Downloader) -> dict[str, Any]:
     read, write = dataclasses.asdict(downloader.read), dataclasses.asdict(downloader.write)
     names = ("number_sample_per_shard", "caption_col", "bbox_col", "save_additional_columns")
     options = {name: read[name] for name in names} | write | dataclasses.asdict(downloader.resize)
-    del options["output_folder"]
+    del options["output_folder"], options["max_image_memory"]  # which changes what is left out, as `timeout` does
     plain = {name: None if value == math.inf else value for name, value in options.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import hostile
 import pytest
+from dataset import write_list
+from mockserver import MockServer
 from pictures import encoded, picture
 from PIL import Image
 
+from img2dataset import download
 from img2dataset.errors import Reason, ResizeError
 from img2dataset.images.resizer import Resizer
 from img2dataset.options import OptionsError, ResizeOptions
@@ -79,6 +82,16 @@ def test_the_limit_is_an_option() -> None:
     assert Resizer(ResizeOptions())(body).original_width == 6000
     with pytest.raises(ResizeError, match=Reason.IMAGE_MEMORY):
         Resizer(ResizeOptions(max_image_memory=100_000_000))(body)
+
+
+def test_another_limit_goes_on_with_the_same_dataset(server: MockServer, tmp_path: Path) -> None:
+    server.images["large"] = ("image/png", hostile.flat_png(6000, 16, 0))
+    url_list = write_list(tmp_path / "list.txt", [server.url("/image/large"), server.url("/photo/64x64.jpg")])
+    options = {"output_folder": str(tmp_path / "out"), "image_size": 64}
+    first = download(url_list, **options, max_image_memory=100_000_000)
+    assert first.status_dict == {"success": 1, Reason.IMAGE_MEMORY: 1}
+    retry = {"incremental_mode": "retry_failed", "retry_statuses": [Reason.IMAGE_MEMORY]}
+    assert download(url_list, **options, **retry).successes == 2
 
 
 def test_enlarging_counts_too() -> None:
