@@ -7,7 +7,7 @@ import re
 
 import pytest
 from fuzzing import SEED, fuzz, tries
-from mutation import mutated_answer
+from mutated_answers import mutated_answer
 from rawserver import RawServer
 
 from img2dataset.errors import Reason

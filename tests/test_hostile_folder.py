@@ -16,7 +16,7 @@ import pytest
 from dataset import COUNTS, mixed_rows, run, write_list
 from fuzzing import draw, fuzz, tries
 from mockserver import MockServer
-from mutations import mutated_bytes, mutated_json
+from mutated_files import mutated_bytes, mutated_json
 
 from img2dataset import download, lock
 from img2dataset.errors import OptionsError, ShardError

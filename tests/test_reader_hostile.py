@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fuzzing import draw, fuzz, tries
-from mutations import mutated_bytes
+from mutated_files import mutated_bytes
 
 from img2dataset.errors import DownloadError, OptionsError, ShardError
 from img2dataset.fetcher import urls
