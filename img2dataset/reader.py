@@ -204,7 +204,9 @@ def _open_csv(file: IO[bytes], columns: list[str] | None = None) -> Any:
         file,
         read_options=csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
         parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(column_types=types, include_columns=columns, strings_can_be_null=False),
+        convert_options=csv.ConvertOptions(
+            column_types=types, include_columns=columns, strings_can_be_null=False, check_utf8=False
+        ),
     )
 
 
@@ -251,11 +253,42 @@ def _shaped(batch: Any, options: ReadOptions) -> pa.Table:
     """The columns under the names that the stages know, url and caption as text."""
     import pyarrow as pa
 
-    columns = {name: batch.column(name) for name in options.extra_columns}
-    columns["url"] = _cut(batch.column(options.url_col).cast(pa.string()))
+    columns = {name: _readable(batch.column(name)) for name in options.extra_columns}
+    columns["url"] = _cut(_text(batch.column(options.url_col)))
     if options.caption_col:
-        columns["caption"] = batch.column(options.caption_col).cast(pa.string())
+        columns["caption"] = _text(batch.column(options.caption_col))
     return pa.table(columns)
+
+
+def _text(column: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return _readable(pc.cast(column, options=pc.CastOptions(pa.string(), allow_invalid_utf8=True)))
+
+
+def _readable(column: Any) -> Any:
+    """The same column, in which a text that is no UTF-8 has question marks: it is its row's own fault.
+
+    Of what is not plain text, such as a list of texts, the whole value becomes null then.
+    """
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        if pa.types.is_string(column.type):
+            contents = (value.as_buffer() for value in column)
+            return strings([None if text is None else str(text.to_pybytes(), "utf-8", "replace") for text in contents])
+        return pa.array([_value(scalar) for scalar in column], column.type)
+    return column
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return None
 
 
 def _cut(urls: Any) -> Any:

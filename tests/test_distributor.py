@@ -148,4 +148,4 @@ def test_the_distributor_imports_no_stage() -> None:
             elif isinstance(node, ast.Import):
                 imported.update(alias.name for alias in node.names)
     ours = {name.split(".")[1] for name in imported if name.startswith("img2dataset.")}
-    assert ours == {"distributor", "errors", "options", "shards", "stats", "streams"}
+    assert ours == {"distributor", "errors", "interpreter", "options", "shards", "stats", "streams"}

@@ -20,6 +20,8 @@ from pictures import encoded, picture
 from rawserver import RawServer
 
 from img2dataset.errors import Reason
+from img2dataset.filesystem import open_folder
+from img2dataset.verify import check_shard
 
 ROWS = 2000
 OK = "success"
@@ -142,6 +144,9 @@ def test_everything_at_once_costs_its_own_rows(
 
     cut = [url[:65_536] for url in urls]  # what the reader makes of the line of eight megabytes
     table = checked_metadata(tmp_path / "mixed" / "out", cut)
+    shards = {path.name[:5] for path in (tmp_path / "mixed" / "out").glob("*_stats.json")}
+    for shard in shards:
+        check_shard(open_folder(str(tmp_path / "mixed" / "out")), shard, decode=True)
     told = dict(zip(cut, table["error_message"].fillna(OK), strict=True))
     assert {told[url] for url in good} == {OK}
     unexpected = {url[:100]: told[url[:65_536]] for url, words in wrong.items() if told[url[:65_536]] not in words}

@@ -24,6 +24,21 @@ def test_a_hostile_file_is_refused_at_once(name: str) -> None:
     assert time.process_time() - began < 0.3
 
 
+def test_two_hundred_of_them_cost_two_percent_of_ten_thousand_photos_at_most() -> None:
+    resize, photo = Resizer(ResizeOptions()), encoded(picture(1600, 1200))
+    bodies = [body for body, _ in hostile.refused_files().values()]
+    began = time.process_time()
+    for body in bodies:
+        with pytest.raises(ResizeError):
+            resize(body)
+    hostile_seconds = (time.process_time() - began) / len(bodies)
+    began = time.process_time()
+    for _ in range(50):
+        resize(photo)
+    photo_seconds = (time.process_time() - began) / 50
+    assert 200 * hostile_seconds < 0.02 * 10_000 * photo_seconds
+
+
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "WEBP", "AVIF"])
 def test_a_look_takes_time_in_proportion_to_the_bytes(name: str) -> None:
     body = encoded(picture(40, 30), name) + bytes(64_000_000)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -132,6 +133,36 @@ def test_a_csv_row_without_end_is_one_sentence_and_little_memory(tmp_path: Path,
     assert "list.csv.gz" in said
     assert "a row is longer than 8 MB, the limit of a csv list; is a quote never closed?" in said
     assert megabytes < 200
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_text_that_is_no_utf_8_is_its_rows_own_fault(tmp_path: Path, kind: str) -> None:
+    raw = [b"http://a/1", b"http://a/\xf4(", b"http://a/3"]
+    captions = [b"one", None, b"tr\xe8s"]
+    path = tmp_path / f"list.{kind}"
+    if kind == "csv":
+        lines = [b"%b,%b,%b\n" % (url, caption or b"", url) for url, caption in zip(raw, captions, strict=True)]
+        path.write_bytes(b"url,caption,more\n" + b"".join(lines))
+    else:
+        texts = {"url": invalid_texts(raw), "caption": invalid_texts(captions), "more": invalid_texts(raw)}
+        pq.write_table(pa.table(texts), path)
+    options = {"caption_col": "caption", "save_additional_columns": ("more",)}
+    [shard] = read(path, **options)
+    rows = Rows.of(shard, ReadOptions(url_list=str(path), **options))  # type: ignore[arg-type]
+    assert rows.urls == rows.additional["more"].to_pylist() == ["http://a/1", "http://a/�(", "http://a/3"]
+    assert rows.captions == ["one", "" if kind == "csv" else None, "tr�s"]
+
+
+def test_a_list_of_texts_that_are_no_utf_8_is_null(tmp_path: Path) -> None:
+    tags = pa.ListArray.from_arrays([0, 1, 3], invalid_texts([b"cat", b"\xff", b"dog"]))
+    pq.write_table(pa.table({"url": ["http://a/1", "http://a/2"], "tags": tags}), tmp_path / "list.parquet")
+    [shard] = read(tmp_path / "list.parquet", save_additional_columns=("tags",))
+    assert shard.table()["tags"].to_pylist() == [["cat"], None]
+
+
+def invalid_texts(values: list[bytes | None]) -> pa.Array:
+    """A column of texts, as another program writes it that does not look at them."""
+    return pc.cast(pa.array(values, pa.binary()), options=pc.CastOptions(pa.string(), allow_invalid_utf8=True))
 
 
 def test_shards_have_the_size_asked_for_and_know_where_they_come_from(tmp_path: Path) -> None:

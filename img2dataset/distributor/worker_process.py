@@ -8,7 +8,6 @@ import pickle
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import TypeAlias
 
 from img2dataset.distributor.board import Board, new_page
 from img2dataset.distributor.pipe import NO_MORE, Farewell, More, read_frame, write_frame
+from img2dataset.interpreter import command
 from img2dataset.shards import Shard
 from img2dataset.stats import Progress, ShardFailure, ShardStats
 
@@ -177,13 +177,9 @@ def end_all(workers: Iterable[WorkerProcess]) -> None:
 
 
 def _spawn(board: int) -> subprocess.Popen[bytes]:
-    """Start a child that imports what this process would import, and needs nothing of its ``__main__``."""
-    path = [entry for entry in sys.path if isinstance(entry, str)]
-    code = f"import sys; sys.path[:] = {path!r}; from img2dataset.distributor.worker import main; main({board})"
     with _sigint_blocked():
-        command = [sys.executable, "-c", code]
         return subprocess.Popen(
-            command,
+            command("img2dataset.distributor.worker", board),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[board],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
@@ -13,6 +12,7 @@ from types import TracebackType
 
 from img2dataset.errors import Reason, ResizeError, ShardError
 from img2dataset.images.resized import ResizedImage
+from img2dataset.interpreter import command
 from img2dataset.options import ResizeOptions
 
 PATIENCE = 120.0  # seconds for one image: three times the most CPU time that any may use, for a busy machine
@@ -69,17 +69,12 @@ class Sandbox:
         return answer
 
     def _start(self) -> Connection:
-        path = [entry for entry in sys.path if isinstance(entry, str)]
         self._connection, theirs = Pipe()
-        code = (
-            f"import sys; sys.path[:] = {path!r}; "
-            f"from img2dataset.images.sandbox_process import main; main({theirs.fileno()})"
-        )
         try:
             with theirs:
                 # In a session of its own: a terminal's Ctrl-C is not for it, and it can be killed with its child.
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", code],
+                    command("img2dataset.images.sandbox_process", theirs.fileno()),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # what libtiff says of each odd tag
