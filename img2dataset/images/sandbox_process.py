@@ -38,14 +38,14 @@ def main(descriptor: int) -> None:
 
 
 def _serve(connection: Connection, resizer: Resizer, memory: int) -> None:
-    most = _virtual_memory() + memory
+    already = _virtual_memory()
     with suppress(EOFError):
         while True:
             body, boxes = connection.recv()
-            _limit_memory(most + len(body))
+            _limit_memory(already + memory + len(body) if already else 0)
             answer = _answer(resizer, body, boxes)
             _limit_time(0)
-            _limit_memory(None)
+            _limit_memory(0)
             connection.send(answer)
             del body, answer  # an error holds on to all that was there when it was raised
 
@@ -70,13 +70,15 @@ def _limit_time(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _limit_memory(size: int | None) -> None:
-    """Let this process have `size` bytes of memory; None: as many as it likes."""
+def _limit_memory(size: int) -> None:
+    """Let this process have `size` bytes of memory; 0: as many as it likes."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     with suppress(ValueError):  # the system's own limit is lower
-        resource.setrlimit(resource.RLIMIT_AS, (hard if size is None else size, hard))
+        resource.setrlimit(resource.RLIMIT_AS, (size or hard, hard))
 
 
 def _virtual_memory() -> int:
-    """The bytes of memory that this process has, as the limit counts them."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    """The bytes of memory that this process has, as the limit counts them; 0 where the system does not tell."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    return 0
