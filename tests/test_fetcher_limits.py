@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -152,6 +153,7 @@ def _megabytes_used(engine: str, limit: int, total: int, url: str) -> int:
     process = subprocess.run(
         [sys.executable, "-c", _HUNGRY, engine, str(limit), str(total), url],
         cwd=Path(__file__).parent.parent,
+        env=os.environ | {"MALLOC_ARENA_MAX": "2"},  # as a worker process has it
         capture_output=True,
         text=True,
         check=True,
