@@ -1,4 +1,4 @@
-"""Python lists → Arrow arrays, without what `pyarrow.array` imports on the way.
+"""Python lists ⇄ Arrow arrays, without what `pyarrow.array` imports on the way.
 
 `pyarrow.array` asks whether its argument is a pandas object and imports pandas for it: 0.2 s of CPU and 60 MB in every
 process that has pandas installed, which is every one. So the types that this package builds are built here.
@@ -8,10 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+def python_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of a table as Python knows them; a value that it does not know, as the year 300,000, is None."""
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except (ValueError, OverflowError):
+        columns = {name: [python_value(scalar) for scalar in table.column(name)] for name in table.column_names}
+        rows = [{name: values[row] for name, values in columns.items()} for row in range(len(table))]
+    return rows
+
+
+def python_value(scalar: pa.Scalar) -> Any:
+    """A value as Python knows it; None where it does not."""
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):  # UnicodeDecodeError is one
+        return None
 
 
 def strings(values: Sequence[str | None]) -> pa.Array:

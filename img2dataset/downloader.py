@@ -97,6 +97,10 @@ class _Run:
             except (ShardError, OSError) as error:
                 self._failures.append(ShardFailure(shard.id, str(error)))
                 continue
+            except Exception as error:  # whatever it is, it fails this shard, is reported, and fails no other
+                logger.warning("shard %s cannot be opened", shard.id, exc_info=True)
+                self._failures.append(ShardFailure(shard.id, f"{type(error).__name__}: {error}"))
+                continue
             with self._changed:
                 self._open.add(opened)
                 self._unsettled += len(groups)

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from img2dataset.columns import python_rows
 from img2dataset.errors import ShardError, in_one_line
 from img2dataset.filesystem import Folder
 from img2dataset.shards import LAST_SHARD, STATS_SUFFIX, parse_shard_file
@@ -79,7 +80,7 @@ class FinishedShard:
         if None in keys:
             raise ShardError(f"{self.name}.parquet has a row without a key")
         try:
-            rows: list[dict[str, Any]] = self.metadata().to_pylist()
+            rows = python_rows(self.metadata())
         except ValueError as error:
             raise unusable(f"{self.name}.parquet", error) from error
         return sorted(rows, key=lambda row: str(row["key"]))

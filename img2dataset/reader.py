@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from img2dataset.columns import strings
+from img2dataset.columns import python_value, strings
 from img2dataset.errors import Img2datasetError, OptionsError, ShardError, in_one_line
 from img2dataset.options import INPUT_FORMATS, ReadOptions
 from img2dataset.shards import KEPT_OF_URL, Rows, Shard, to_ipc
@@ -280,15 +280,8 @@ def _readable(column: Any) -> Any:
         if pa.types.is_string(column.type):
             contents = (value.as_buffer() for value in column)
             return strings([None if text is None else str(text.to_pybytes(), "utf-8", "replace") for text in contents])
-        return pa.array([_value(scalar) for scalar in column], column.type)
+        return pa.array([python_value(scalar) for scalar in column], column.type)
     return column
-
-
-def _value(scalar: Any) -> Any:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        return None
 
 
 def _cut(urls: Any) -> Any:

@@ -84,7 +84,7 @@ def _boxes(value: Any) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.strip() else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return [value]
     return value if isinstance(value, list) or value is None else [value]
 

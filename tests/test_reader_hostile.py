@@ -15,9 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fuzzing import draw, fuzz, tries
+from mockserver import MockServer
 from mutated_files import mutated_bytes
 
-from img2dataset.errors import DownloadError, OptionsError, ShardError
+from img2dataset import download
+from img2dataset.columns import python_rows
+from img2dataset.errors import DownloadError, OptionsError, Reason, ShardError
 from img2dataset.fetcher import urls
 from img2dataset.options import ReadOptions
 from img2dataset.reader import Reader
@@ -108,3 +111,30 @@ def read(path: Path) -> list[str | None] | str:
     except (OptionsError, ShardError) as error:
         return str(error)
     return found
+
+
+@pytest.mark.parametrize("output_format", ["files", "webdataset", "parquet"])
+def test_values_that_python_does_not_know_cost_no_row(server: MockServer, tmp_path: Path, output_format: str) -> None:
+    """A date in the year 300,000, a structure that names a field twice, and boxes nested a hundred thousand deep."""
+    count = 4
+    twice = pa.StructArray.from_arrays([pa.array(range(count)), pa.array(range(count))], names=["a", "a"])
+    table = pa.table(
+        {
+            "url": [server.url(f"/photo/64x64.jpg?row={row}") for row in range(count)],
+            "boxes": [None, "[" * 100_000, "[[0, 0, 1, 1]]", "1" * 10_000],
+            "when": pa.array([0, 1, 2**62, 3], pa.timestamp("us")),
+            "twice": twice,
+        }
+    )
+    pq.write_table(table.drop_columns("twice"), tmp_path / "list.parquet")
+    options = {
+        "save_additional_columns": ["when"],
+        "bbox_col": "boxes",
+        "image_size": 16,
+        "output_format": output_format,
+    }
+    stats = download(str(tmp_path / "list.parquet"), output_folder=str(tmp_path / "out"), **options)  # type: ignore[arg-type]
+    assert stats.status_dict == {"success": 2, Reason.INVALID_BOX: 2}
+    found = pq.read_table(tmp_path / "out/00000.parquet").column("when")
+    assert found.cast(pa.int64()).to_pylist() == [0, 1, 2**62, 3]
+    assert [row["twice"] for row in python_rows(table.select(["twice"]))] == [None] * count

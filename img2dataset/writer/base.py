@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from img2dataset.columns import python_rows
 from img2dataset.metadata import Sample, metadata_json, metadata_table
 from img2dataset.shards import STATS_SUFFIX, Rows, Shard, shard_name
 
@@ -80,7 +81,7 @@ class SampleWriter:
         if not self._rows.additional.num_columns:
             return {}
         if self._additional_rows is None:
-            self._additional_rows = self._rows.additional.to_pylist()
+            self._additional_rows = python_rows(self._rows.additional)
         return self._additional_rows[index]
 
     def _open(self) -> None:
