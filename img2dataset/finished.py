@@ -79,11 +79,7 @@ class FinishedShard:
         keys, *_ = self.texts("key", "url", "status", "error_message")
         if None in keys:
             raise ShardError(f"{self.name}.parquet has a row without a key")
-        try:
-            rows = python_rows(self.metadata())
-        except ValueError as error:
-            raise unusable(f"{self.name}.parquet", error) from error
-        return sorted(rows, key=lambda row: str(row["key"]))
+        return sorted(python_rows(self.metadata()), key=lambda row: str(row["key"]))
 
     def urls(self) -> list[str | None]:
         """The URL of each row, in key order."""

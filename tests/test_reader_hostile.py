@@ -127,14 +127,12 @@ def test_values_that_python_does_not_know_cost_no_row(server: MockServer, tmp_pa
         }
     )
     pq.write_table(table.drop_columns("twice"), tmp_path / "list.parquet")
-    options = {
-        "save_additional_columns": ["when"],
-        "bbox_col": "boxes",
-        "image_size": 16,
-        "output_format": output_format,
-    }
-    stats = download(str(tmp_path / "list.parquet"), output_folder=str(tmp_path / "out"), **options)  # type: ignore[arg-type]
+    options = {"save_additional_columns": ["when"], "bbox_col": "boxes", "image_size": 16}
+    options |= {"output_format": output_format, "output_folder": str(tmp_path / "out")}
+    stats = download(str(tmp_path / "list.parquet"), **options)  # type: ignore[arg-type]
     assert stats.status_dict == {"success": 2, Reason.INVALID_BOX: 2}
+    retry = {"incremental_mode": "retry_failed", "retry_statuses": [Reason.INVALID_BOX]}
+    assert download(str(tmp_path / "list.parquet"), **(options | retry)).count == count  # type: ignore[arg-type]
     found = pq.read_table(tmp_path / "out/00000.parquet").column("when")
     assert found.cast(pa.int64()).to_pylist() == [0, 1, 2**62, 3]
     assert [row["twice"] for row in python_rows(table.select(["twice"]))] == [None] * count
