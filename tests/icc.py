@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
+from PIL import ImageCms
+
 Colour = tuple[float, float, float]
 
 # sRGB's primaries adapted to D50 by Bradford, and the D50 white.
@@ -77,3 +79,22 @@ def _profile(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, byt
     header = struct.pack(">I4sI4s4s4s", offset + len(data), b"none", 0x02400000, kind, space, connection)
     header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", *(round(65536 * value) for value in WHITE))
     return header.ljust(128, b"\0") + index + data
+
+
+def slow_profile(elements: int = 6, segments: int = 2000) -> bytes:
+    """An sRGB profile with a ``D2B0`` table whose elements are one and the same, of curves of many segments."""
+    base = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    count = int.from_bytes(base[128:132], "big")
+    tags = [struct.unpack_from(">4sII", base, 132 + 12 * number) for number in range(count)]
+    breaks = struct.pack(f">{segments - 1}f", *(number / segments for number in range(1, segments)))
+    segment = b"parf" + bytes(4) + struct.pack(">HH4f", 0, 0, 1, 1, 0, 0)
+    curve = b"curf" + bytes(4) + struct.pack(">HH", segments, 0) + breaks + segment * segments
+    element = b"cvst" + bytes(4) + struct.pack(">HH", 3, 3) + struct.pack(">II", 36, len(curve)) * 3 + curve
+    places = struct.pack(">II", 16 + 8 * elements, len(element)) * elements
+    table = b"mpet" + bytes(4) + struct.pack(">HHI", 3, 3, elements) + places + element
+    body = base[132 + 12 * count :] + bytes(-len(base) % 4)
+    entries = [(name, offset + 12, size) for name, offset, size in tags]
+    entries.append((b"D2B0", 144 + 12 * count + len(body), len(table)))
+    listed = struct.pack(">I", count + 1) + b"".join(struct.pack(">4sII", *entry) for entry in entries)
+    size = struct.pack(">I", 128 + len(listed) + len(body) + len(table))
+    return size + base[4:8] + b"\4" + base[9:128] + listed + body + table

@@ -84,6 +84,16 @@ def test_the_edge_fades_out() -> None:
     assert shown.getpixel((right + reach + 1, row)) == 0
 
 
+def test_a_picture_with_thousands_of_boxes_fails() -> None:
+    with pytest.raises(ResizeError, match=Reason.INVALID_BOX):
+        checked_boxes([[0, 0, 1, 1]] * 1001)
+
+
+def test_a_side_that_is_no_float_is_no_box() -> None:
+    with pytest.raises(ResizeError, match=Reason.INVALID_BOX):
+        checked_boxes([[0, 0, 1, 10**400]])
+
+
 def test_the_radius_follows_the_largest_box() -> None:
     """Faces of a group are equally unrecognisable, also the small ones at the back."""
     small = (0.8, 0.4, 0.84, 0.46)

@@ -183,6 +183,23 @@ def test_the_wait_for_a_host_is_a_minute_in_all() -> None:
     assert not host.is_skipped(301.0)
 
 
+def test_a_host_that_answers_once_a_minute_is_not_waited_for_for_ever() -> None:
+    host = Host(math.inf)
+    host.reached()
+    waits = []
+    for minute in range(20):
+        now = 100.0 + 1000 * minute
+        _went_down(host, now)
+        waits.append(not host.is_skipped(now))
+        host.reached(by_probe=True)
+    assert waits[:8] == [True] * 8
+    assert sum(waits) < 12
+    for _ in range(100):
+        host.reached()
+    assert _went_down(host, 90_000.0)
+    assert not host.is_skipped(90_000.0)
+
+
 def test_only_the_answer_to_a_probe_says_that_a_host_is_back() -> None:
     host = Host(math.inf)
     host.reached()

@@ -77,6 +77,13 @@ def test_the_estimate_holds(name: str, mode: str, tmp_path: Path) -> None:
             Resizer(ResizeOptions(resize_mode=mode, max_image_memory=taken // 2))(body)
 
 
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_a_picture_of_one_column_takes_more_than_its_pixels(mode: str) -> None:
+    body = encoded(Image.new(mode, (1, 6_000_000)), "PNG", transparency=0)
+    with pytest.raises(ResizeError, match=Reason.IMAGE_MEMORY):
+        Resizer(ResizeOptions(max_image_memory=100_000_000))(body)
+
+
 def test_the_limit_is_an_option() -> None:
     body = hostile.flat_png(6000, 16, 0)
     assert Resizer(ResizeOptions())(body).original_width == 6000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import hostile
+import icc
 import pytest
 from pictures import decoded, encoded, picture
 from PIL import Image
@@ -83,6 +84,22 @@ def test_a_jpeg_that_has_lost_bytes_is_cut_short(progressive: bool, missing: int
     for place in (start, start + (len(body) - start) // 3, len(body) - missing - 100):
         with pytest.raises(ResizeError, match=f"{Reason.IMAGE_CUT_SHORT}|{Reason.IMAGE_DAMAGED}"):
             Resizer(ResizeOptions())(body[:place] + body[place + missing :])
+
+
+@pytest.mark.parametrize("pillow_name", ["PNG", "JPEG"])
+def test_a_profile_that_is_slow_to_apply_takes_no_time(pillow_name: str) -> None:
+    body = encoded(picture(300, 300), pillow_name, icc_profile=icc.slow_profile())
+    began = time.process_time()
+    shown = Resizer(ResizeOptions())(body)
+    assert time.process_time() - began < 0.3
+    assert shown.data == Resizer(ResizeOptions())(encoded(picture(300, 300), pillow_name)).data
+
+
+def test_a_jpeg_of_many_frames_is_refused() -> None:
+    body = encoded(picture(400, 300))
+    frame = b"\xff\xc0\xff\xff\x08" + bytes(65_532)
+    with pytest.raises(ResizeError, match=Reason.DECODING_TOO_SLOW):
+        Resizer(ResizeOptions())(body[:2] + frame * 100 + body[2:])
 
 
 @pytest.mark.parametrize("colour", [(127, 127, 127), (255, 255, 255), (10, 20, 30)])

@@ -18,7 +18,7 @@ from hostile_dns import MALFORMED, mutated_dns_answer, over_tcp, with_another_id
 from img2dataset.errors import Reason
 from img2dataset.fetcher import cares
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.resolver import Resolution, Resolver
+from img2dataset.fetcher.resolver import MOST_ADDRESSES, Resolution, Resolver
 
 GOOD = ["127.0.0.5"]
 GARBAGE = Sends(lambda query: [MALFORMED["garbage"](query)])
@@ -215,6 +215,11 @@ def test_a_resolver_closes_while_names_are_asked_again(dns: DnsServer, clock: Cl
     resolver.close()
     time.sleep(0.3)
     assert called == []
+
+
+def test_of_an_answer_of_hundreds_of_addresses_a_few_are_kept(dns: DnsServer, ask: Ask) -> None:
+    dns.zone["many.test"] = [f"127.0.{number}.1" for number in range(30)]
+    assert len(ask()["many.test"].addresses) == MOST_ADDRESSES
 
 
 @fuzz

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from fuzzing import draw, fuzz, tries
+from protego import Protego
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher.job import Outcome
@@ -82,6 +83,34 @@ def test_a_file_of_many_rules_is_asked_quickly() -> None:
     began = time.process_time()
     rules_of(text[:ROBOTS_TXT_BYTES]).refusal("http://a.test/" + "a" * 2000, "img2dataset")
     assert time.process_time() - began < 2
+
+
+def test_a_file_that_names_thousands_takes_no_time() -> None:
+    """Each name gets the rules below it: with a copy for each, 60 KB took nine seconds and 700 MB."""
+    names = "".join(f"user-agent: {number}\nuser-agent: {'i' + '*' * number}\n" for number in range(1, 300))
+    text = "".join(f"user-agent: {number}\n" for number in range(20_000)) + names + "disallow: /a\n" * 10_000
+    began = time.process_time()
+    assert rules_of(text.encode()).refusal("http://a.test/a", "img2dataset") is Reason.DISALLOWED_BY_ROBOTS_TXT
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("user-agent: other\ndisallow: /", False),
+        ("user-agent: img2dataset\nuser-agent: other\ndisallow: /", True),
+        ("user-agent: other\nuser-agent: *\ndisallow: /", True),
+        ("user agent img2*\ndisallow: /", True),
+        ("USERAGENT:Img2Dataset # us\ndisallow: /", True),
+        ("user-agent: *\ndisallow: /\nuser-agent: other\nallow: /", True),
+        ("user-agent: other\ndisallow: /\nuser-agent: img2dataset\nallow: /", False),
+        ("user-agent: *\ndisallow: /b\nuser-agents: x\ndisallow: /", True),
+    ],
+)
+def test_who_is_meant_is_as_it_was(text: str, refused: bool) -> None:
+    """What the parser alone says of these, which knows all of the names."""
+    assert Protego.parse(text).can_fetch("http://a.test/a", "img2dataset") is not refused
+    assert (rules_of(text.encode()).refusal("http://a.test/a", "img2dataset") is not None) is refused
 
 
 @fuzz

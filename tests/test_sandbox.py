@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -93,6 +95,25 @@ def test_a_decoder_that_crashes_costs_one_image(sandbox: Sandbox, number: signal
         sandbox(hostile.tiff_of_strips())
     sandbox(quick)
     assert parent in processes()
+
+
+def test_the_rest_of_a_body_is_never_taken_for_a_message(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A child that is killed in the middle of a body leaves the rest of it to the next."""
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str, str]]:
+            return open, (str(tmp_path / "opened"), "w")
+
+    quick = encoded(picture(200, 100), "BMP")
+    sandbox(quick)
+    frame = pickle.dumps((Bomb(), None))
+    assert sandbox._connection
+    for part in (struct.pack("!i", len(frame)) + frame, b"rest"):
+        os.write(sandbox._connection.fileno(), part)
+    with pytest.raises(ResizeError):
+        sandbox(quick)
+    assert sandbox(quick).original_width == 200
+    assert not (tmp_path / "opened").exists()
 
 
 def test_the_process_is_started_again_after_its_own_end(sandbox: Sandbox) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.resolver import DnsReply, reply_of
+from img2dataset.fetcher.resolver import MOST_ADDRESSES, DnsReply, reply_of
 
 # c-ares expects the next answer as fast as the last ones, within a quarter of a second from a caching name server, and
 # waits twice as long with each try. So many reach beyond the usual `timeout`: a name that the server has to look for
@@ -102,7 +102,7 @@ class _Channel:
             return self._refusals.get(error, DnsReply(error=Reason.DNS_TEMPORARY))
         if not result.nodes:
             return DnsReply(error=Reason.DNS_NOT_FOUND)
-        addresses = dict.fromkeys(node.addr[0].decode("ascii") for node in result.nodes)
+        addresses = dict.fromkeys(node.addr[0].decode("ascii") for node in result.nodes[:MOST_ADDRESSES])
         return DnsReply(tuple(addresses), ttl=min(node.ttl for node in result.nodes))
 
     def cancel(self) -> None:

@@ -143,12 +143,14 @@ class Host:
             return False
         if self._down_since is None:
             self._down_since = now
-        if is_worth_waiting:
+            # Counted as a pause: a host that answers now and then is not waited for for ever.
+            self._pauses = min(self._pauses, _MOST_PAUSES) + 1
+        if is_worth_waiting and self._pauses <= _MOST_PAUSES:
             self._is_down_from(now, max(now, self._down_since + _WAIT_SECONDS))
-        else:
-            self._is_down_from(now, now)
-            self._probe_at = math.inf  # of many dead hosts each probe may cost a thread its `timeout`
-        return is_worth_waiting
+            return True
+        self._is_down_from(now, now)
+        self._probe_at = math.inf  # of many dead hosts each probe may cost a thread its `timeout`
+        return False
 
     def throttled(self, now: float, retry_after: float | None, longest: float) -> float:
         """It answered 429 or 503: pause, then go on with half of the connections. Returns the seconds of the pause.

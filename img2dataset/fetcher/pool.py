@@ -62,7 +62,7 @@ class Pool:
             resolver=Resolver(backend, self._clock, self._options.timeout),
             guard=Guard(block_private_networks=self._options.block_private_networks),
             proxies=Proxies(),
-            robots=RobotsTxt(),
+            robots=RobotsTxt(token),
             robots_token=token,
             our_tokens=frozenset({PRODUCT_TOKEN, token}),
         )

@@ -17,6 +17,7 @@ from img2dataset.errors import Reason
 from img2dataset.fetcher.clock import Clock
 
 _CACHED_HOSTS = 50_000
+MOST_ADDRESSES = 16  # of a host that are kept: an answer may have thousands
 _SHORTEST_TTL, _LONGEST_TTL = 60.0, 3600.0
 # How long a refusal is believed, in seconds. A temporary failure is forgotten before its first retry comes.
 _NEGATIVE_TTL = {
@@ -234,4 +235,4 @@ def _getaddrinfo(host: str) -> DnsReply:
         found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         return DnsReply(error=Reason.DNS_NOT_FOUND if error.errno in _NOT_FOUND else Reason.DNS_TEMPORARY)
-    return DnsReply(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)), ttl=_SHORTEST_TTL)
+    return DnsReply(tuple(dict.fromkeys(str(entry[4][0]) for entry in found[:MOST_ADDRESSES])), ttl=_SHORTEST_TTL)

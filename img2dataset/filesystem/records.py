@@ -39,6 +39,8 @@ def steps_of(folder: Folder, record: str) -> Steps:
 
 def _whole(content: Any) -> Steps:
     """The steps, if none of them was lost or changed: a record that is damaged moves and removes nothing."""
+    if isinstance(content, list):  # as the first versions of img2dataset 2 wrote it
+        content = {"steps": content, "sha256": _digest(content)}
     steps = content.get("steps") if isinstance(content, dict) else None
     if not (isinstance(steps, list) and all(map(_is_step, steps)) and content.get("sha256") == _digest(steps)):
         return []

@@ -17,6 +17,10 @@ RADIUS = 0.1
 """Standard deviation of the Gaussian, in parts of the largest box's diagonal (Yang et al. 2021, face obfuscation)."""
 
 
+MOST_BOXES = 1000
+"""Boxes of one picture; each costs up to 2 ms."""
+
+
 def checked_boxes(boxes: Sequence[Sequence[float]] | None) -> list[Window]:
     """The boxes of a row, cut to the picture; those without any area are left out.
 
@@ -24,9 +28,12 @@ def checked_boxes(boxes: Sequence[Sequence[float]] | None) -> list[Window]:
     same. A box that reaches beyond the picture is cut at its edge.
 
     Raises:
-        ResizeError: ``invalid bounding box``: not four finite numbers, inverted, or wholly outside the picture, as
-            boxes in pixels are. Such a row is not saved, as what it wanted hidden would be seen.
+        ResizeError: ``invalid bounding box``: not four finite numbers, inverted, wholly outside the picture, as
+            boxes in pixels are, or more than `MOST_BOXES`. Such a row is not saved, as what it wanted hidden would be
+            seen.
     """
+    if boxes is not None and len(boxes) > MOST_BOXES:
+        raise ResizeError(Reason.INVALID_BOX)
     windows = [_checked(box) for box in (boxes if boxes is not None else ())]
     return [window for window in windows if window[0] < window[2] and window[1] < window[3]]
 
@@ -34,7 +41,7 @@ def checked_boxes(boxes: Sequence[Sequence[float]] | None) -> list[Window]:
 def _checked(box: Sequence[float]) -> Window:
     try:
         left, top, right, bottom = (float(side) for side in box)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ResizeError(Reason.INVALID_BOX) from None
     upright = left <= right and top <= bottom  # false for NaN
     overlaps = left <= 1 and top <= 1 and right >= 0 and bottom >= 0

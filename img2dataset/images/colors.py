@@ -64,7 +64,7 @@ def _build_transform(profile: bytes) -> tuple[str, ImageCmsTransform] | None:
     from PIL import ImageCms
 
     try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        source = ImageCms.ImageCmsProfile(BytesIO(_without_float_tables(profile)))
         mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip())
         if mode is None:
             return None
@@ -72,6 +72,23 @@ def _build_transform(profile: bytes) -> tuple[str, ImageCmsTransform] | None:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, AttributeError):
         return None
     return None if _changes_nothing(transform, mode) else (mode, transform)
+
+
+_TAG_TABLE, _TAG_BYTES, _MOST_TAGS = 128, 12, 100
+
+
+def _without_float_tables(profile: bytes) -> bytes:
+    """The same profile, of which lcms sees no ``D2B`` tag: it would prefer that, and falls back to the usual tables.
+
+    Such a tag may name the same long table over and over: a profile of 64 KB took half a minute. The layout is that of
+    ICC.1:2022, 7.3.
+    """
+    count = int.from_bytes(profile[_TAG_TABLE : _TAG_TABLE + 4], "big")
+    changed = bytearray(profile)
+    for place in range(_TAG_TABLE + 4, _TAG_TABLE + 4 + _TAG_BYTES * min(count, _MOST_TAGS), _TAG_BYTES):
+        if changed[place : place + 3] == b"D2B":
+            changed[place] = ord("x")
+    return bytes(changed)
 
 
 # A dataset knows few profiles, and building a transform costs milliseconds.

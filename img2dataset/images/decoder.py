@@ -41,7 +41,10 @@ _DECODER_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An image of which only the header is read. Sizes are in pixels and as the image is seen, after orientation."""
+    """An image of which only the header is read. Sizes are in pixels and as the image is seen, after orientation.
+
+    `stored` is the size before that, which ``image.size`` is no more when the image is decoded smaller.
+    """
 
     image: ImageFile.ImageFile
     body: bytes
@@ -49,6 +52,7 @@ class Source:
     orientation: int
     width: int
     height: int
+    stored: tuple[int, int]
 
 
 def open_source(body: bytes) -> Source:
@@ -65,7 +69,7 @@ def open_source(body: bytes) -> Source:
     orientation = 1 if made.name == "TIFF" else orientation_of(image.info.get("exif"))  # Pillow turns a TIFF itself
     if orientation >= 5:
         width, height = height, width
-    return Source(image, body, made, orientation, width, height)
+    return Source(image, body, made, orientation, width, height, image.size)
 
 
 def _open(made: RasterFormat, body: bytes) -> ImageFile.ImageFile:

@@ -19,7 +19,8 @@ _FLATTENING = {"1": 2, "L": 1, "P": 5, "RGB": 4, "CMYK": 4, "LA": 7, "La": 11, "
 _OTHER_MODE = 11  # of more than 8 bits, or of colour spaces that are brought to RGB
 _TRANSPARENT = {"1": 9, "L": 8, "P": 9, "RGB": 12}  # with a colour or palette entry that stands for transparency
 _COEFFICIENT = 2  # a progressive JPEG is held as its coefficients, whatever the size it is decoded at
-_SECOND_LOOK = 3  # for each decoded pixel of a JPEG: what it is compared with where it may lack data
+_SECOND_LOOK, _SECOND_LOOK_DRAFTED = 4, 10  # for each decoded pixel of a JPEG: what tells whether it lacks data
+_ROW = 12  # for each row, in pixels: its address, and what fills it up
 _RESIZING = 8  # for each pixel of the result: its two passes
 _RGB = 4
 
@@ -42,11 +43,17 @@ def check_memory(source: Source, decoded: Size, content: Size, canvas: Size, lim
 
 
 def _decoding(source: Source, decoded: Size) -> float:
-    pixels = source.width * source.height
+    pixels = _area(source.stored)
     if source.format.name != "JPEG":
         return _DECODER.get(source.format.name, 0) * pixels
     coefficients = _samples_a_pixel(source) * pixels if source.image.info.get("progressive") else 0
-    return _COEFFICIENT * coefficients + _SECOND_LOOK * decoded[0] * decoded[1]
+    second_look = _SECOND_LOOK_DRAFTED if source.image.size != source.stored else _SECOND_LOOK
+    return _COEFFICIENT * coefficients + second_look * _area(decoded)
+
+
+def _area(size: Size) -> int:
+    """Pixels, and what rows cost beside them: a picture of one column takes many times what its pixels do."""
+    return (size[0] + _ROW) * size[1]
 
 
 def _samples_a_pixel(source: Source) -> float:
@@ -59,11 +66,11 @@ def _samples_a_pixel(source: Source) -> float:
 def _flattening(source: Source, decoded: Size) -> int:
     image = source.image
     known = _FLATTENING if image.info.get("transparency") is None else _FLATTENING | _TRANSPARENT
-    return known.get(image.mode, _OTHER_MODE) * decoded[0] * decoded[1]
+    return known.get(image.mode, _OTHER_MODE) * _area(decoded)
 
 
 def _finishing(source: Source, decoded: Size, content: Size, canvas: Size) -> int:
     resized = _RESIZING if sorted(content) != sorted(decoded) else 0
     converted = _RGB if source.image.mode != "RGB" or source.orientation != 1 else 0
-    laid = _RGB * canvas[0] * canvas[1] if canvas != content else 0
-    return (resized + converted) * content[0] * content[1] + laid
+    laid = _RGB * _area(canvas) if canvas != content else 0
+    return (resized + converted) * _area(content) + laid

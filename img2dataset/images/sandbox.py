@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -55,7 +56,8 @@ class Sandbox:
     ) -> ResizedImage | BaseException | signal.Signals:
         connection = self._connection or self._start()
         try:
-            connection.send((body, boxes))
+            connection.send_bytes(json.dumps(boxes, default=str).encode())
+            connection.send_bytes(body)
             if not connection.poll(PATIENCE):
                 self._kill()
                 return signal.SIGPROF

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -41,7 +42,8 @@ def _serve(connection: Connection, resizer: Resizer, memory: int) -> None:
     already = _virtual_memory()
     with suppress(EOFError):
         while True:
-            body, boxes = connection.recv()
+            # Not pickled: after a child that was killed in the middle of a body, the rest of it may be taken for this.
+            boxes, body = json.loads(connection.recv_bytes()), connection.recv_bytes()
             _limit_memory(already + memory + len(body) if already else 0)
             answer = _answer(resizer, body, boxes)
             _limit_time(0)

@@ -18,7 +18,6 @@ _MOST_HEADER_BYTES = 16 << 20  # before the first scan of a JPEG: depth maps and
 _MOST_JUNK_BYTES = 1 << 16  # between its segments
 _CHUNK_BYTES = 1024  # a PNG's data may come in pieces of this size in the mean
 _MOST_PROFILES = 8
-_MOST_BLOCKS = 16_384  # of a GIF before its first frame
 
 
 def check_structure(name: str, body: bytes) -> None:
@@ -41,7 +40,7 @@ def _require(holds: bool, reason: str = Reason.DECODING_TOO_SLOW) -> None:
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _STANDS_ALONE = frozenset(bytes([marker]) for marker in (0x01, *range(0xD0, 0xDA)))
 _SCAN = b"\xda"
-_SLOW_PARTS = re.compile(rb"\xdb|\xe1..Exif|\xed..Photoshop", re.DOTALL)
+_SLOW_PARTS = re.compile(rb"[\xdb\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf\xde]|\xe1..Exif|\xed..Photoshop", re.DOTALL)
 
 
 def _look_at_jpeg(body: bytes) -> None:
@@ -77,7 +76,7 @@ def _look_at_png(body: bytes) -> None:
 def _look_at_gif(body: bytes) -> None:
     """The blocks before its first frame, the only one that is decoded."""
     palette = 3 << (body[10] & 7) + 1 if len(body) > 10 and body[10] & 0x80 else 0
-    position, left = 13 + palette, _MOST_BLOCKS
+    position, left = 13 + palette, MOST_PARTS
     while (kind := body[position : position + 1]) not in (b",", b";", b""):
         left -= 1
         position += 1
