@@ -31,7 +31,7 @@ MAX_PIXELS_A_BYTE = 100_000
 MAX_SCAN_PIXELS = 10 * MAX_PIXELS
 """Pixels times scans of a JPEG: an honest progressive file has ten scans, a hostile one thousands."""
 
-# What decoders of other people's making raise on hostile bytes. Anything else is a defect, and fails the shard.
+# What decoders of other people's making raise on hostile bytes. Anything else is a mistake of ours, and costs the row.
 _DECODER_ERRORS = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError),
     *(NameError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
@@ -77,7 +77,7 @@ def _open(made: RasterFormat, body: bytes) -> ImageFile.ImageFile:
     if opener is None:
         raise ResizeError(unsupported_format_reason(made.name))
     check_structure(made.name, body)
-    with _few_messages(made, body):
+    with _few_messages(made):
         return opener(BytesIO(body))
 
 
@@ -93,7 +93,7 @@ def load(source: Source) -> None:
         ends = _ends_of_scans(source)
         image.decodermaxblock = len(source.body)  # one call of the decoder instead of one for each 64 KB
     size = image.size
-    with _few_messages(source.format, source.body):
+    with _few_messages(source.format):
         image.load()
     if image.size != size:  # a frame inside an icon that is not what the icon's header says
         raise ResizeError(Reason.IMAGE_DAMAGED)
@@ -143,12 +143,12 @@ def _without_resolution(opener: type[ImageFile.ImageFile]) -> type[ImageFile.Ima
 
 
 @contextmanager
-def _few_messages(made: RasterFormat, body: bytes) -> Iterator[None]:
+def _few_messages(made: RasterFormat) -> Iterator[None]:
     """Whatever a decoder raises becomes a `ResizeError` with one of a few messages."""
     try:
         yield
     except _DECODER_ERRORS as error:
-        raise ResizeError(_message(error, made, body)) from error
+        raise ResizeError(_message(error, made)) from error
 
 
 # Told by the words of Pillow and its plugins, as they raise OSError, SyntaxError and ValueError for either.
@@ -157,21 +157,16 @@ _LACKING = re.compile(r"not available|not installed|unknown pixel mode|cannot ha
 _CUT_SHORT = re.compile(r"truncated|not enough|incomplete|unexpected end|requires a buffer", re.IGNORECASE)
 
 
-def _message(error: BaseException, made: RasterFormat, body: bytes) -> str:
+def _message(error: BaseException, made: RasterFormat) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return Reason.TOO_MANY_PIXELS
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
         return Reason.IMAGE_MEMORY
     if _LACKING.search(str(error)):
         return unsupported_format_reason(made.name)
-    if _CUT_SHORT.search(str(error)) or _is_cut_webp(made, body):
+    if _CUT_SHORT.search(str(error)):
         return Reason.IMAGE_CUT_SHORT
     return Reason.IMAGE_DAMAGED
-
-
-def _is_cut_webp(made: RasterFormat, body: bytes) -> bool:
-    """libwebp gives no reason; the container tells its length."""
-    return made.name == "WEBP" and len(body) < 8 + int.from_bytes(body[4:8], "little")
 
 
 # Inside a scan, 0xFF is followed by 0 (a data byte), a restart marker or a fill byte; else a segment begins.
@@ -242,7 +237,7 @@ def _lacks_data(source: Source, ends: list[int]) -> bool:
     """
     body, scale = source.body, _scale_of(source.image)
     more = _MORE_DATA.join(body[start:end] for start, end in zip([0, *ends], [*ends, len(body)], strict=True))
-    with _few_messages(source.format, body):
+    with _few_messages(source.format):
         if scale > 1:
             return source.image.tobytes() != _pixels(source.format, more, scale)
         # At half the size, for the memory that a second picture of the full size would take.
