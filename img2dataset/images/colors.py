@@ -80,8 +80,8 @@ _TAG_TABLE, _TAG_BYTES, _MOST_TAGS = 128, 12, 100
 def _without_float_tables(profile: bytes) -> bytes:
     """The same profile, of which lcms sees no ``D2B`` tag: it would prefer that, and falls back to the usual tables.
 
-    Such a tag may name the same long table over and over: a profile of 64 KB took half a minute. The layout is that of
-    ICC.1:2022, 7.3.
+    Such a tag may name the same long table over and over, and keeps a processor busy out of all proportion to the
+    profile's size. The layout is that of ICC.1:2022, 7.3.
     """
     count = int.from_bytes(profile[_TAG_TABLE : _TAG_TABLE + 4], "big")
     changed = bytearray(profile)
