@@ -14,12 +14,12 @@ from contestants import cache_folder
 from sections import Section, Setup
 
 from img2dataset.filesystem import open_folder
+from img2dataset.formats import WRITERS, load_writer
 from img2dataset.metadata import Sample
 from img2dataset.options import ReadOptions, WriteOptions
 from img2dataset.reader import READERS, Reader
 from img2dataset.shards import Rows, Shard
 from img2dataset.stats import SUCCESS, ShardStats
-from img2dataset.writer import WRITERS, load_writer
 
 LIST_ROWS = 1_000_000
 SHARD_ROWS = 10_000

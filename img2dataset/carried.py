@@ -7,9 +7,9 @@ from dataclasses import fields
 
 from img2dataset.errors import ShardError
 from img2dataset.filesystem import Folder
-from img2dataset.finished import FinishedShard, image_of
 from img2dataset.metadata import Sample
 from img2dataset.options import ReadOptions, WriteOptions
+from img2dataset.resume.finished import FinishedShard, image_of
 from img2dataset.shards import Shard, shard_name
 from img2dataset.stats import SUCCESS
 

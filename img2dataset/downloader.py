@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 from img2dataset import defects
 from img2dataset.carried import Carried
 from img2dataset.errors import DownloadError, Reason, ResizeError, SampleError, ShardError
+from img2dataset.events import Progress, ShardFailure
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
 from img2dataset.filesystem import open_folder
+from img2dataset.formats import load_writer
 from img2dataset.images.exif import read_exif
 from img2dataset.images.resized import ResizedImage
 from img2dataset.images.resizer import Resizer
@@ -23,11 +25,10 @@ from img2dataset.metadata import Sample, digest
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
 from img2dataset.poisoned import PoisonedRows
 from img2dataset.shards import Rows, Shard, sample_key, shard_name, urls_digest
-from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, Progress, ShardFailure, ShardStats
-from img2dataset.writer import load_writer
+from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardStats
 
 if TYPE_CHECKING:
-    from img2dataset.writer import SampleWriter
+    from img2dataset.formats import SampleWriter
 
 logger = logging.getLogger(__name__)
 

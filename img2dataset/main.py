@@ -30,9 +30,9 @@ from img2dataset.streams import open_closed_streams, secure_standard_streams
 if TYPE_CHECKING:
     from img2dataset.downloader import Downloader
     from img2dataset.filesystem import Folder
-    from img2dataset.lock import Lock
+    from img2dataset.filesystem.lock import Lock
     from img2dataset.reader import Reader
-    from img2dataset.resume import ResumePlan
+    from img2dataset.resume.plan import ResumePlan
     from img2dataset.shards import Shard
 
 logger = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ def _check_names(arguments: Mapping[str, Any]) -> None:
     """The names of formats and engines stand in the tables of their packages."""
     from img2dataset.distributor import DISTRIBUTORS
     from img2dataset.fetcher import FETCHERS
-    from img2dataset.writer import WRITERS
+    from img2dataset.formats import WRITERS
 
     for option, table in (("output_format", WRITERS), ("http_client", FETCHERS), ("distributor", DISTRIBUTORS)):
         require_one_of(option, arguments[option], tuple(table))
@@ -225,9 +225,9 @@ def _check_names(arguments: Mapping[str, Any]) -> None:
 
 def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> RunStats:
     from img2dataset.filesystem import open_folder
-    from img2dataset.lock import locked
+    from img2dataset.filesystem.lock import locked
     from img2dataset.reader import Reader
-    from img2dataset.resume import make_plan, overwrite
+    from img2dataset.resume.plan import make_plan, overwrite
 
     open_closed_streams()
     reader = Reader(downloader.read)
@@ -288,7 +288,7 @@ def _output_options(downloader: Downloader) -> dict[str, Any]:
 def _follow(plan: ResumePlan, reader: Reader, downloader: Downloader, options: RunOptions, lock: Lock) -> RunStats:
     """Do what remains, show it, and tell how it went. Raises `ShardError` when a shard failed."""
     from img2dataset.distributor import distribute
-    from img2dataset.logger import ProgressLogger
+    from img2dataset.loggers.terminal import ProgressLogger
 
     with ProgressLogger(lambda: reader.rows_read) as progress:
         progress.stats.output_folder = downloader.write.output_folder

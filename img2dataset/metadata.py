@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.columns import integers, strings
+from img2dataset.arrow import integers, strings
 from img2dataset.options import WriteOptions
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from img2dataset.columns import python_value, strings
+from img2dataset.arrow import python_value, strings
 from img2dataset.errors import Img2datasetError, OptionsError, ShardError, in_one_line
 from img2dataset.options import INPUT_FORMATS, ReadOptions
 from img2dataset.shards import KEPT_OF_URL, Rows, Shard, to_ipc

@@ -10,6 +10,7 @@ from typing import Any
 
 from img2dataset._version import __version__
 from img2dataset.errors import Reason
+from img2dataset.events import ShardFailure
 
 SUCCESS = "success"
 FAILED_TO_DOWNLOAD = "failed_to_download"
@@ -117,25 +118,6 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "options": _are_options,
     "status_dict": _are_messages,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a worker stands in a shard; told before a row is decoded, so that the culprit of a crash is known."""
-
-    shard_id: int
-    row: int | None  # index in the shard of the row that is decoded next; None: none is being decoded
-    count: int  # rows of the shard settled so far
-    successes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ShardFailure:
-    """A shard that could not be finished, and why. Nothing of it is visible in the dataset."""
-
-    shard_id: int
-    message: str
-    poisoned: Mapping[int, str] = field(default_factory=dict)  # the rows that ended workers, for the next try
 
 
 @dataclass(slots=True)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
-from img2dataset.finished import SAMPLES, UNREADABLE, FinishedShard, Parts, image_of, unusable
+from img2dataset.events import ShardFailure
 from img2dataset.options import RunOptions, require_bool, require_text
+from img2dataset.resume.finished import SAMPLES, UNREADABLE, FinishedShard, Parts, image_of, unusable
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
-from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardFailure, ShardStats
+from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardStats
 from img2dataset.streams import open_closed_streams, unfailing
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def verify(
         OptionsError: there is no dataset in the folder.
     """
     from img2dataset.filesystem import open_folder
-    from img2dataset.lock import locked
+    from img2dataset.filesystem.lock import locked
 
     open_closed_streams()
     require_text("output_folder", output_folder)

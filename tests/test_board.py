@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from img2dataset.distributor.board import Board, new_page
-from img2dataset.stats import Progress
+from img2dataset.distributor.process_pool.board import Board, new_page
+from img2dataset.events import Progress
 
 FIRST, SECOND, THIRD = Progress(7, 0, 0, 0), Progress(7, 1, 1, 1), Progress(8, None, 10, 9)
 SLOT = 48  # bytes
@@ -63,7 +63,8 @@ def test_it_outlives_the_page_and_a_killed_writer() -> None:
     with new_page() as page:
         parent = Board(page)
         code = (
-            "import os; from img2dataset.distributor.board import Board; from img2dataset.stats import Progress; "
+            "import os; from img2dataset.distributor.process_pool.board import Board; "
+            "from img2dataset.events import Progress; "
             f"Board({page}).write(Progress(7, 1, 1, 1)); os.kill(os.getpid(), {int(signal.SIGKILL)})"
         )
         assert subprocess.run([sys.executable, "-c", code], pass_fds=[page], check=False).returncode == -signal.SIGKILL

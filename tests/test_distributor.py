@@ -13,9 +13,10 @@ from toy_downloaders import Failing, Toy, make_shard
 import img2dataset.distributor
 from img2dataset.distributor import DISTRIBUTORS, HOPELESS, MAX_WAITING, Downloader, Event, distribute
 from img2dataset.errors import ShardError
+from img2dataset.events import ShardFailure
 from img2dataset.options import RunOptions
 from img2dataset.shards import Shard
-from img2dataset.stats import ShardFailure, ShardStats
+from img2dataset.stats import ShardStats
 
 closed_engines: list[str] = []
 
@@ -141,11 +142,11 @@ def test_closing_closes_the_engine() -> None:
 
 def test_the_distributor_imports_no_stage() -> None:
     imported: set[str] = set()
-    for path in Path(img2dataset.distributor.__file__).parent.glob("*.py"):
+    for path in Path(img2dataset.distributor.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):
                 imported.add(str(node.module))
             elif isinstance(node, ast.Import):
                 imported.update(alias.name for alias in node.names)
     ours = {name.split(".")[1] for name in imported if name.startswith("img2dataset.")}
-    assert ours == {"distributor", "errors", "interpreter", "options", "shards", "stats", "streams"}
+    assert ours == {"distributor", "errors", "events", "interpreter", "options", "shards", "stats", "streams"}

@@ -18,9 +18,9 @@ from fuzzing import draw, fuzz, tries
 from mockserver import MockServer
 from mutated_files import mutated_bytes, mutated_json
 
-from img2dataset import download, lock
+from img2dataset import download
 from img2dataset.errors import OptionsError, ShardError
-from img2dataset.filesystem import LOCK_NAME, open_folder
+from img2dataset.filesystem import LOCK_NAME, lock, open_folder
 from img2dataset.filesystem.records import text_of
 from img2dataset.verify import check_shard, verify
 

@@ -27,7 +27,7 @@ from PIL import Image
 
 from img2dataset import download
 from img2dataset.filesystem import open_folder
-from img2dataset.finished import SAMPLES, image_of
+from img2dataset.resume.finished import SAMPLES, image_of
 from img2dataset.verify import check_shard
 
 KILLS = int(os.environ.get("IMG2DATASET_TEST_KILLS", "25"))
@@ -101,7 +101,7 @@ def wait_for_lock(process: subprocess.Popen[str], out: Path) -> None:
     """Until the run has the folder; it may be at its end already."""
     while process.poll() is None:
         with suppress(OSError, ValueError):
-            if json.loads((out / ".img2dataset.lock").read_text())["pid"] == process.pid:
+            if json.loads((out / ".img2dataset.filesystem.lock").read_text())["pid"] == process.pid:
                 return
         time.sleep(0.005)
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 
-from img2dataset import lock
 from img2dataset.errors import OptionsError, ShardError
-from img2dataset.filesystem import LOCK_NAME, Folder, open_folder
-from img2dataset.lock import STALE, locked
+from img2dataset.filesystem import LOCK_NAME, Folder, lock, open_folder
+from img2dataset.filesystem.lock import STALE, locked
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -31,7 +30,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 HOLD = """
 import sys, time
 from img2dataset.filesystem import open_folder
-from img2dataset.lock import locked
+from img2dataset.filesystem.lock import locked
 with locked(open_folder(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -256,7 +255,7 @@ def test_of_two_processes_on_a_stale_lock_one_gets_it(folder: Folder) -> None:
     import sys, time
     from img2dataset.errors import OptionsError
     from img2dataset.filesystem import open_folder
-    from img2dataset.lock import locked
+    from img2dataset.filesystem.lock import locked
     folder = open_folder(sys.argv[1])
     folder.names()
     print("ready", flush=True)

@@ -20,12 +20,14 @@ import pytest
 import toy_downloaders as toys
 from toy_downloaders import make_shard
 
-from img2dataset.distributor import Downloader, Event, distribute, process_pool
-from img2dataset.distributor.process_pool import MAX_FALSE_STARTS
+from img2dataset.distributor import Downloader, Event, distribute
+from img2dataset.distributor.process_pool import pool as process_pool
+from img2dataset.distributor.process_pool.pool import MAX_FALSE_STARTS
 from img2dataset.errors import ShardError
+from img2dataset.events import Progress, ShardFailure
 from img2dataset.options import RunOptions
 from img2dataset.shards import Shard
-from img2dataset.stats import Progress, ShardFailure, ShardStats
+from img2dataset.stats import ShardStats
 
 LIMIT = 20  # seconds for a test
 HERE = Path(__file__).parent

@@ -19,7 +19,7 @@ from mockserver import MockServer
 from mutated_files import mutated_bytes
 
 from img2dataset import download
-from img2dataset.columns import python_rows
+from img2dataset.arrow import python_rows
 from img2dataset.errors import DownloadError, OptionsError, Reason, ShardError
 from img2dataset.fetcher import urls
 from img2dataset.options import ReadOptions

@@ -15,7 +15,7 @@ from img2dataset.filesystem import open_folder
 from img2dataset.filesystem.local import LocalFolder
 from img2dataset.options import ReadOptions
 from img2dataset.reader import Reader
-from img2dataset.resume import make_plan, overwrite
+from img2dataset.resume.plan import make_plan, overwrite
 from img2dataset.shards import Rows, Shard, shard_name, urls_digest
 
 OPTIONS = {"image_size": 256, "output_format": "webdataset"}

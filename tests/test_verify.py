@@ -18,10 +18,10 @@ from dataset import checked_metadata, metadata, photo, run, write_list
 from mockserver import MockServer
 
 from img2dataset import download
-from img2dataset import lock as locking
 from img2dataset.errors import OptionsError
 from img2dataset.filesystem import Folder, open_folder
-from img2dataset.lock import Lock
+from img2dataset.filesystem import lock as locking
+from img2dataset.filesystem.lock import Lock
 from img2dataset.verify import verify
 
 FORMATS = ["files", "webdataset", "parquet"]

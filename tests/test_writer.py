@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from img2dataset.filesystem import open_folder
+from img2dataset.formats import WRITERS, SampleWriter, load_writer
 from img2dataset.metadata import Sample, own_columns
 from img2dataset.options import ReadOptions, WriteOptions
 from img2dataset.shards import Rows, Shard, sample_key, to_ipc
 from img2dataset.stats import FAILED_TO_DOWNLOAD, SUCCESS, ShardStats
-from img2dataset.writer import WRITERS, SampleWriter, load_writer
 
 CAPTIONS = ["émoji 🐈", "", None]
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from img2dataset.distributor import Event
+from img2dataset.events import Progress, ShardFailure
 from img2dataset.shards import Shard
-from img2dataset.stats import Progress, ShardFailure, ShardStats
+from img2dataset.stats import ShardStats
 
 
 def make_shard(number: int, count: int = 4, rows: bytes = b"") -> Shard:

@@ -11,9 +11,10 @@ from importlib import import_module
 from typing import TypeAlias
 
 from img2dataset.errors import Img2datasetError, ShardError
+from img2dataset.events import Progress, ShardFailure
 from img2dataset.options import RunOptions
 from img2dataset.shards import Shard, shard_name
-from img2dataset.stats import Progress, ShardFailure, ShardStats
+from img2dataset.stats import ShardStats
 
 MAX_WAITING = 20  # failed shards, with their rows, that wait for another try
 HOPELESS = 20  # shards in a row that fail at their first try: the cause is no shard
@@ -32,7 +33,7 @@ def _run_of(module: str) -> Engine:
 
 # What loads the engine. It settles every shard once, by its ShardStats or a ShardFailure, and tries none again.
 DISTRIBUTORS: dict[str, Callable[[], Engine]] = {
-    "multiprocessing": partial(_run_of, "process_pool"),
+    "multiprocessing": partial(_run_of, "process_pool.pool"),
 }
 
 

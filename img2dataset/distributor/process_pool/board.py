@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from img2dataset.stats import Progress
+from img2dataset.events import Progress
 
 # Turn, shard, row (-1: none), rows counted, successes, and the turn again: a slot whose turns differ is half written.
 _SLOT = struct.Struct("<6q")

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.columns import python_rows
+from img2dataset.arrow import python_rows
 from img2dataset.errors import ShardError, in_one_line
 from img2dataset.filesystem import Folder
 from img2dataset.shards import LAST_SHARD, STATS_SUFFIX, parse_shard_file

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from img2dataset.errors import ShardError
+from img2dataset.events import Progress, ShardFailure
 from img2dataset.shards import shard_count
-from img2dataset.stats import SUCCESS, Progress, RunStats, ShardFailure, ShardStats
+from img2dataset.stats import SUCCESS, RunStats, ShardStats
 from img2dataset.streams import unfailing
 
 if TYPE_CHECKING:

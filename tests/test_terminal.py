@@ -15,10 +15,12 @@ import pytest
 from dataset import photo, write_list
 from mockserver import MockServer
 
-from img2dataset import download, logger
+from img2dataset import download
 from img2dataset.errors import Reason
-from img2dataset.logger import ProgressLogger, summary
-from img2dataset.stats import Progress, RunStats, ShardFailure, ShardStats
+from img2dataset.events import Progress, ShardFailure
+from img2dataset.loggers import terminal as logger
+from img2dataset.loggers.terminal import ProgressLogger, summary
+from img2dataset.stats import RunStats, ShardStats
 
 
 def shard_stats(shard_id: int = 0, **messages: int) -> ShardStats:

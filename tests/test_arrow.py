@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mockserver import MockServer
 
-from img2dataset.columns import binaries, integers, strings
+from img2dataset.arrow import binaries, integers, strings
 
 
 @given(st.lists(st.none() | st.text()))

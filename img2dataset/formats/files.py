@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from img2dataset.formats.base import SampleWriter
 from img2dataset.metadata import Sample
-from img2dataset.writer.base import SampleWriter
 
 
 class FilesWriter(SampleWriter):

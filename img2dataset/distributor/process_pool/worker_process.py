@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from img2dataset.distributor.board import Board, new_page
-from img2dataset.distributor.pipe import NO_MORE, Farewell, More, read_frame, write_frame
+from img2dataset.distributor.process_pool.board import Board, new_page
+from img2dataset.distributor.process_pool.pipe import NO_MORE, Farewell, More, read_frame, write_frame
+from img2dataset.events import Progress, ShardFailure
 from img2dataset.interpreter import command
 from img2dataset.shards import Shard
-from img2dataset.stats import Progress, ShardFailure, ShardStats
+from img2dataset.stats import ShardStats
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL, for the downloader to clean up
 DEATH = 1.0  # seconds that a process may take to be gone after its pipe closed, or after SIGKILL
@@ -179,7 +180,7 @@ def end_all(workers: Iterable[WorkerProcess]) -> None:
 def _spawn(board: int) -> subprocess.Popen[bytes]:
     with _sigint_blocked():
         return subprocess.Popen(
-            command("img2dataset.distributor.worker", board),
+            command("img2dataset.distributor.process_pool.worker", board),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[board],

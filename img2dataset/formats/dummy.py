@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from img2dataset.writer.base import SampleWriter
+from img2dataset.formats.base import SampleWriter
 
 
 class DummyWriter(SampleWriter):

@@ -8,8 +8,8 @@ from typing import Any
 
 import webdataset as wds
 
+from img2dataset.formats.base import SampleWriter
 from img2dataset.metadata import Sample
-from img2dataset.writer.base import SampleWriter
 
 
 class WebDatasetWriter(SampleWriter):

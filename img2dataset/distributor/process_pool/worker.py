@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import BinaryIO
 
 from img2dataset.distributor import Downloader, Event
-from img2dataset.distributor.board import Board
-from img2dataset.distributor.pipe import NO_MORE, Farewell, More, read_frame, write_frame
+from img2dataset.distributor.process_pool.board import Board
+from img2dataset.distributor.process_pool.pipe import NO_MORE, Farewell, More, read_frame, write_frame
+from img2dataset.events import Progress, ShardFailure
 from img2dataset.shards import Shard
-from img2dataset.stats import Progress, ShardFailure, ShardStats
+from img2dataset.stats import ShardStats
 from img2dataset.streams import secure_standard_streams
 
 _FAILED = 1

@@ -11,12 +11,12 @@ from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 
 from img2dataset.distributor import Downloader, Event
-from img2dataset.distributor.pipe import Farewell, More
-from img2dataset.distributor.worker_process import DEATH, Message, WorkerProcess, end_all
+from img2dataset.distributor.process_pool.pipe import Farewell, More
+from img2dataset.distributor.process_pool.worker_process import DEATH, Message, WorkerProcess, end_all
 from img2dataset.errors import Reason, ShardError
+from img2dataset.events import Progress, ShardFailure
 from img2dataset.options import RunOptions
 from img2dataset.shards import Shard, shard_name
-from img2dataset.stats import Progress, ShardFailure
 
 DEADLY_TWICE = 2  # deaths after which a row is no longer decoded
 MAX_UNEXPLAINED = 3  # deaths while no row of a shard was being decoded, before the shard is given up

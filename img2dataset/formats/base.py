@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.columns import python_rows
+from img2dataset.arrow import python_rows
 from img2dataset.metadata import Sample, metadata_json, metadata_table
 from img2dataset.shards import STATS_SUFFIX, Rows, Shard, shard_name
 

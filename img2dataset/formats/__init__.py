@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from img2dataset.writer.base import SampleWriter
+from img2dataset.formats.base import SampleWriter
 
 WRITERS = {
-    "files": "img2dataset.writer.files:FilesWriter",
-    "webdataset": "img2dataset.writer.webdataset:WebDatasetWriter",
-    "parquet": "img2dataset.writer.parquet:ParquetWriter",
-    "dummy": "img2dataset.writer.dummy:DummyWriter",
+    "files": "img2dataset.formats.files:FilesWriter",
+    "webdataset": "img2dataset.formats.webdataset:WebDatasetWriter",
+    "parquet": "img2dataset.formats.parquet:ParquetWriter",
+    "dummy": "img2dataset.formats.dummy:DummyWriter",
 }
 
 

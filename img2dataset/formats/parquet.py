@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from img2dataset.columns import binaries
+from img2dataset.arrow import binaries
+from img2dataset.formats.base import SampleWriter
 from img2dataset.metadata import Sample
-from img2dataset.writer.base import SampleWriter
 
 ROWS_IN_A_GROUP = 500
 

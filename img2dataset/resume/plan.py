@@ -9,8 +9,8 @@ from typing import Any
 
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.filesystem import Folder
-from img2dataset.finished import UNREADABLE, FinishedShard
 from img2dataset.reader import Reader
+from img2dataset.resume.finished import UNREADABLE, FinishedShard
 from img2dataset.shards import (
     STATS_SUFFIX,
     Shard,

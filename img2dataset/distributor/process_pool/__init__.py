@@ -1,0 +1,3 @@
+"""Shards on worker processes of this machine."""
+
+from __future__ import annotations

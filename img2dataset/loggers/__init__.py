@@ -1,0 +1,3 @@
+"""What people see of a run."""
+
+from __future__ import annotations
