@@ -15,7 +15,7 @@ from img2dataset import defects
 from img2dataset.errors import Reason, is_passing
 from img2dataset.fetcher import Fetcher, FetchRequest, urls
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.exchange import Body
+from img2dataset.fetcher.engine.contract import Body
 from img2dataset.fetcher.resolver import DnsReply
 from img2dataset.fetcher.robots import Protego, RobotsRules
 from img2dataset.fetcher.schedule import Schedule

@@ -14,7 +14,7 @@ from mockserver import PHOTO, MockServer
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.fetcher.budget import ByteBudget
+from img2dataset.fetcher.memory import ByteBudget
 from img2dataset.options import FetchOptions
 
 

@@ -15,9 +15,10 @@ from mockserver import MockServer
 from rawserver import RawServer
 
 from img2dataset.errors import Reason
-from img2dataset.fetcher import Fetcher, FetchRequest, politeness
+from img2dataset.fetcher import Fetcher, FetchRequest
+from img2dataset.fetcher import host as host_module
+from img2dataset.fetcher.host import Host
 from img2dataset.fetcher.job import Finish, Job
-from img2dataset.fetcher.politeness import Host
 from img2dataset.fetcher.urls import parse
 from img2dataset.options import FetchOptions
 
@@ -95,7 +96,7 @@ def server_is_back(server: RawServer) -> bool:
 def test_a_host_that_does_not_come_back_ends_the_wait(
     engine: str, unused_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(politeness, "_WAIT_SECONDS", 2.0)
+    monkeypatch.setattr(host_module, "_WAIT_SECONDS", 2.0)
     urls = [f"http://127.0.0.63:{unused_port}/{number}" for number in range(200)]
     watch = Stopwatch()
     errors = Counter(result.error for result in fetch_all(urls, http_client=engine, retries=1))
@@ -105,8 +106,8 @@ def test_a_host_that_does_not_come_back_ends_the_wait(
 
 
 def test_a_skipped_host_that_came_back_is_noticed(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(politeness, "_WAIT_SECONDS", 0.0)
-    monkeypatch.setattr(politeness, "_LONGEST_PROBE_PAUSE", 0.3)
+    monkeypatch.setattr(host_module, "_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(host_module, "_LONGEST_PROBE_PAUSE", 0.3)
     options = FetchOptions(http_client=engine, thread_count=4, timeout=5, retries=0)
     with RawServer(lambda _: OK) as server, Fetcher(options) as fetcher:
         rows = [FetchRequest(number, server.url(f"/{number}")) for number in range(50)]

@@ -12,8 +12,8 @@ from mockserver import PHOTO, MockServer
 
 from img2dataset.errors import Reason, is_passing
 from img2dataset.fetcher import Fetcher, FetchRequest
+from img2dataset.fetcher.host import Host
 from img2dataset.fetcher.job import Outcome
-from img2dataset.fetcher.politeness import Host
 from img2dataset.fetcher.robots import RobotsTxt, opted_out
 from img2dataset.options import FetchOptions
 

@@ -12,7 +12,7 @@ from mockserver import PHOTO, MockServer
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.fetcher.worker import back_off, retry_after_seconds
+from img2dataset.fetcher.hops import back_off, retry_after_seconds
 from img2dataset.options import FetchOptions
 
 

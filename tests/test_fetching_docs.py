@@ -9,7 +9,7 @@ import pytest
 
 from img2dataset.errors import Reason, http_status_reason, is_passing
 from img2dataset.fetcher import FETCHERS, RESOLVERS
-from img2dataset.fetcher.worker import RETRIED
+from img2dataset.fetcher.hops import RETRIED
 from img2dataset.options import FetchOptions
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -12,11 +12,11 @@ from mockserver import PHOTO, MockServer
 
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher import FETCHERS
-from img2dataset.fetcher.budget import ByteBudget
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.exchange import Body, Engine, EngineSettings, Hop
+from img2dataset.fetcher.engine.contract import Body, Engine, EngineSettings, Hop
 from img2dataset.fetcher.guard import Guard, Reach, reach
-from img2dataset.fetcher.pool import TlsContext
+from img2dataset.fetcher.memory import ByteBudget
+from img2dataset.fetcher.threads import TlsContext
 
 PUBLIC = [
     "1.1.1.1",

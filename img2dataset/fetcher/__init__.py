@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from img2dataset.options import FetchOptions
 
 if TYPE_CHECKING:
-    from img2dataset.fetcher.budget import ByteBudget
-    from img2dataset.fetcher.exchange import EngineFactory
+    from img2dataset.fetcher.engine.contract import EngineFactory
+    from img2dataset.fetcher.memory import ByteBudget
     from img2dataset.fetcher.resolver import Backend
 
 __all__ = ["FETCHERS", "RESOLVERS", "FetchRequest", "FetchResult", "Fetcher"]
@@ -54,7 +54,7 @@ class Fetcher:
     def __init__(
         self, options: FetchOptions, *, backend: Backend | None = None, memory: int = 128 * 1024 * 1024
     ) -> None:
-        from img2dataset.fetcher.pool import Pool
+        from img2dataset.fetcher.threads import Pool
 
         self._pool = Pool(
             options,
@@ -91,13 +91,13 @@ class Fetcher:
 
 
 def _curl() -> EngineFactory:
-    from img2dataset.fetcher.curl_engine import CurlEngine
+    from img2dataset.fetcher.engine.curl import CurlEngine
 
     return CurlEngine
 
 
 def _requests() -> EngineFactory:
-    from img2dataset.fetcher.requests_engine import RequestsEngine
+    from img2dataset.fetcher.engine.requests import RequestsEngine
 
     return RequestsEngine
 

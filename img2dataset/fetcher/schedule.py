@@ -9,10 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from img2dataset.fetcher.budget import ByteBudget
 from img2dataset.fetcher.clock import Clock
+from img2dataset.fetcher.host import Host
 from img2dataset.fetcher.job import Job
-from img2dataset.fetcher.politeness import Host
+from img2dataset.fetcher.memory import ByteBudget
 
 _HOSTS_REMEMBERED = 10_000  # of a kilobyte each
 

@@ -19,8 +19,8 @@ import urllib3.exceptions
 import urllib3.util.connection
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.exchange import Answer, Body, ConnectError, EngineSettings, Header, Hop
-from img2dataset.fetcher.pinned import Deadline, PinnedAdapter, this_thread
+from img2dataset.fetcher.engine.contract import Answer, Body, ConnectError, EngineSettings, Header, Hop
+from img2dataset.fetcher.engine.pinned import Deadline, PinnedAdapter, this_thread
 
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns on the terminal of every odd header
 

@@ -13,10 +13,10 @@ from email.utils import parsedate_to_datetime
 from img2dataset import defects
 from img2dataset.errors import DownloadError, Reason, http_status_reason
 from img2dataset.fetcher import urls
-from img2dataset.fetcher.budget import ByteBudget
-from img2dataset.fetcher.exchange import Answer, Body, ConnectError, Engine, Hop
+from img2dataset.fetcher.engine.contract import Answer, Body, ConnectError, Engine, Hop
 from img2dataset.fetcher.guard import Guard, is_public
 from img2dataset.fetcher.job import Finish, Job, Outcome
+from img2dataset.fetcher.memory import ByteBudget
 from img2dataset.fetcher.proxies import Proxies
 from img2dataset.fetcher.resolver import Resolution, Resolver
 from img2dataset.fetcher.robots import ROBOTS_TXT_BYTES, RobotsRules, RobotsTxt, opted_out

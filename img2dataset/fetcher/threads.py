@@ -16,17 +16,17 @@ from img2dataset import defects
 from img2dataset._version import __version__
 from img2dataset.errors import OptionsError
 from img2dataset.fetcher import FetchRequest, FetchResult
-from img2dataset.fetcher.budget import ByteBudget
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.exchange import Engine, EngineFactory, EngineSettings
+from img2dataset.fetcher.engine.contract import Engine, EngineFactory, EngineSettings
+from img2dataset.fetcher.engine.open_files import connections_to_keep
 from img2dataset.fetcher.guard import Guard
-from img2dataset.fetcher.open_files import connections_to_keep
+from img2dataset.fetcher.hops import Worker, Workshop
+from img2dataset.fetcher.memory import ByteBudget
 from img2dataset.fetcher.proxies import Proxies
 from img2dataset.fetcher.resolver import Backend, Resolver
+from img2dataset.fetcher.results import Stream
 from img2dataset.fetcher.robots import PRODUCT_TOKEN, RobotsTxt
 from img2dataset.fetcher.schedule import Schedule
-from img2dataset.fetcher.stream import Stream
-from img2dataset.fetcher.worker import Worker, Workshop
 from img2dataset.options import FetchOptions
 
 _CLOSE_SECONDS = 0.5

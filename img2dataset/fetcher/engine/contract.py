@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.budget import ByteBudget
+from img2dataset.fetcher.memory import ByteBudget
 
 # An error page up to this size is read to its end, so that the connection can be used again.
 _DRAIN_BYTES = 64 * 1024

@@ -9,8 +9,8 @@ from contextlib import suppress
 import pycurl
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.exchange import Answer, Body, ConnectError, EngineSettings, Header, Hop
-from img2dataset.fetcher.kept_sockets import KeptSockets
+from img2dataset.fetcher.engine.contract import Answer, Body, ConnectError, EngineSettings, Header, Hop
+from img2dataset.fetcher.engine.kept_sockets import KeptSockets
 
 # Every thread has such a buffer. With libcurl's 16 KB a request costs 0.06 ms more, with 256 KB 0.02 ms less.
 _BUFFER_BYTES = 64 * 1024

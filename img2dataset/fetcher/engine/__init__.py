@@ -1,0 +1,1 @@
+"""One request to one server: the contract of an engine, and the engines."""
