@@ -74,9 +74,10 @@ def workloads(web: Servers, names: list[str], count: int) -> dict[str, list[str]
 def fetched(job: Job) -> Iterator[bytes | None]:
     """The bodies, by img2dataset's fetcher."""
     from img2dataset.fetcher import Fetcher, FetchRequest
-    from img2dataset.options import FetchOptions
+    from img2dataset.options import FetchOptions, Limits
 
-    options = FetchOptions(http_client=job.client, thread_count=job.threads, timeout=TIMEOUT, retries=0)
+    limits = Limits(timeout=TIMEOUT, retries=0)
+    options = FetchOptions(http_client=job.client, thread_count=job.threads, limits=limits)
     with Fetcher(options) as fetcher:
         for result in fetcher.fetch(FetchRequest(number, url) for number, url in enumerate(job.urls)):
             yield result.body

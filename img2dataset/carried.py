@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from img2dataset.errors import ShardError
+from img2dataset.fetcher.retries import is_to_retry
 from img2dataset.filesystem import Folder
 from img2dataset.metadata import Sample
 from img2dataset.options import ReadOptions, WriteOptions
@@ -26,7 +27,7 @@ class Carried:
         self.to_retry = {
             index
             for index, row in enumerate(self._rows)
-            if row["status"] != SUCCESS and read.is_to_retry(row["error_message"])
+            if row["status"] != SUCCESS and is_to_retry(row["error_message"], read.retry_statuses)
         }
 
     def samples(self) -> Iterator[Sample]:

@@ -100,27 +100,3 @@ def http_status_reason(status: int) -> str:
 def unsupported_format_reason(name: str) -> str:
     """The error message for a format that this build does not decode: ``unsupported format: SVG``."""
     return f"unsupported format: {name}"
-
-
-_PASSING = frozenset(
-    {
-        Reason.TIMED_OUT,
-        Reason.DNS_TEMPORARY,
-        Reason.DNS_NO_ANSWER,
-        Reason.CONNECTION_REFUSED,
-        Reason.CONNECTION_RESET,
-        Reason.CONNECTION_FAILED,
-        Reason.HOST_UNREACHABLE,
-        Reason.HOST_FAILING,
-        Reason.TLS_FAILED,
-        Reason.PROXY_FAILED,
-        Reason.BODY_CUT_SHORT,
-        Reason.ROBOTS_TXT_UNREACHABLE,
-        *(http_status_reason(status) for status in (408, 429, 500, 502, 503, 504)),
-    }
-)
-
-
-def is_passing(error_message: str) -> bool:
-    """Whether a failure may be gone another day: what ``incremental_mode=retry_failed`` tries again."""
-    return error_message in _PASSING

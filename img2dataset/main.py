@@ -17,10 +17,14 @@ from img2dataset.errors import OptionsError, ShardError
 from img2dataset.options import (
     INCREMENTAL_MODES,
     ROBOTS_DIRECTIVES,
+    Courtesy,
+    Crawler,
     FetchOptions,
+    Limits,
     ReadOptions,
     ResizeOptions,
     RunOptions,
+    Trust,
     WriteOptions,
     require_one_of,
 )
@@ -42,7 +46,7 @@ FLUSH = 300  # seconds for a shard to reach the disk or the store: a worker sile
 DONE, SHARD_FAILED, WRONG_OPTIONS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 SUBCOMMANDS = ("verify", "report")
 
-Group = TypeVar("Group", ReadOptions, FetchOptions, ResizeOptions, WriteOptions, RunOptions)
+Group = TypeVar("Group", ReadOptions, ResizeOptions, WriteOptions, RunOptions)
 
 
 def download(
@@ -72,7 +76,7 @@ def download(
     max_connections_per_host: int | None = None,
     block_private_networks: bool = False,
     respect_robots_txt: bool = False,
-    disallowed_header_directives: Sequence[str] = ROBOTS_DIRECTIVES,
+    disallowed_header_directives: Sequence[str] | None = ROBOTS_DIRECTIVES,
     upscale_interpolation: str = "lanczos",
     downscale_interpolation: str = "area",
     encode_format: str = "jpg",
@@ -172,14 +176,27 @@ def download(
         ShardError: shards could not be finished; all others are.
     """
     arguments = dict(locals())
-    arguments["headers"] = dict(headers or {})
-    lists = ("disallowed_header_directives", "save_additional_columns")
-    arguments |= {name: _texts(arguments[name]) or () for name in lists}
+    arguments["save_additional_columns"] = _texts(save_additional_columns) or ()
     arguments |= {name: _texts(arguments[name]) for name in ("verify_hash", "retry_statuses")}
     require_one_of("incremental_mode", incremental_mode, INCREMENTAL_MODES)
     _check_names(arguments)
     read, write = _group(ReadOptions, arguments), _group(WriteOptions, arguments)
-    fetch, resize = _group(FetchOptions, arguments), _group(ResizeOptions, arguments)
+    fetch = FetchOptions(
+        thread_count=thread_count,
+        http_client=http_client,
+        resolver=resolver,
+        crawler=Crawler(user_agent=user_agent, user_agent_token=user_agent_token, headers=headers or {}),
+        limits=Limits(timeout=timeout, retries=retries, max_download_bytes=max_download_bytes),
+        courtesy=Courtesy(
+            max_connections_per_host=max_connections_per_host,
+            respect_robots_txt=respect_robots_txt,
+            disallowed_header_directives=ROBOTS_DIRECTIVES
+            if disallowed_header_directives is None
+            else _texts(disallowed_header_directives) or (),
+        ),
+        trust=Trust(ignore_ssl_certificate=ignore_ssl_certificate, block_private_networks=block_private_networks),
+    )
+    resize = _group(ResizeOptions, arguments)
     if incremental_mode == "retry_failed" and not (save_metadata and output_format != "dummy"):
         raise OptionsError("incremental_mode is retry_failed, which needs the metadata to know what failed")
     if bbox_col and disable_all_reencoding:
@@ -187,7 +204,7 @@ def download(
             "bbox_col blurs images, and disable_all_reencoding keeps them as they are; choose one of them"
         )
     _check_encoder(resize)
-    patience = PATIENCE * fetch.timeout * (fetch.retries + 1) + FLUSH
+    patience = PATIENCE * fetch.limits.timeout * (fetch.limits.retries + 1) + FLUSH
     run = _group(RunOptions, arguments | {"shard_patience": patience})
 
     from img2dataset.downloader import Downloader

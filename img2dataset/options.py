@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from img2dataset.errors import OptionsError, is_passing
+from img2dataset.errors import OptionsError
 
 INPUT_FORMATS = ("txt", "csv", "parquet")
 HASHES = ("md5", "sha256", "sha512")
@@ -117,43 +117,16 @@ class ReadOptions:
         asked = (*self.save_additional_columns, self.bbox_col, self.verify_hash and self.verify_hash[0])
         return tuple(dict.fromkeys(column for column in asked if column))
 
-    def is_to_retry(self, error_message: str) -> bool:
-        """Whether ``incremental_mode=retry_failed`` fetches a row again that failed with this message."""
-        return is_passing(error_message) if self.retry_statuses is None else error_message in self.retry_statuses
-
 
 @dataclass(frozen=True, kw_only=True)
-class FetchOptions:
-    """How URLs become bytes. Times are in seconds, sizes in bytes."""
+class Crawler:
+    """Who we say we are, to every server; `headers` only to those that the url list names."""
 
-    thread_count: int = 256
-    timeout: float = 10.0
-    retries: int = 1
-    http_client: str = "curl"
-    resolver: str = "c-ares"
-    max_download_bytes: int = 64 * 1024 * 1024
     user_agent: str | None = None
     user_agent_token: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    ignore_ssl_certificate: bool = False
-    max_connections_per_host: int | None = None
-    block_private_networks: bool = False
-    respect_robots_txt: bool = False
-    disallowed_header_directives: tuple[str, ...] = ROBOTS_DIRECTIVES
 
     def __post_init__(self) -> None:
-        require_whole("thread_count", self.thread_count, 1)
-        require_number("timeout", self.timeout, 0)
-        if math.isinf(self.timeout):
-            raise OptionsError(
-                "timeout is infinite; it must end some day, or a silent server would never let the run end"
-            )
-        require_whole("retries", self.retries, 0)
-        require_whole("max_download_bytes", self.max_download_bytes, 1)
-        if self.max_connections_per_host is not None:
-            require_whole("max_connections_per_host", self.max_connections_per_host, 1)
-        for flag in ("ignore_ssl_certificate", "block_private_networks", "respect_robots_txt"):
-            require_bool(flag, getattr(self, flag))
         for text in ("user_agent", "user_agent_token"):
             require_optional_text(text, getattr(self, text))
             _require_header_text(text, getattr(self, text) or "")
@@ -162,9 +135,69 @@ class FetchOptions:
                 f"user_agent_token is {self.user_agent_token!r}; it must be one word, such as examplebot"
             )
         object.__setattr__(self, "headers", _checked_headers(self.headers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a URL may cost: `timeout` in seconds for each attempt, `max_download_bytes` in bytes."""
+
+    timeout: float = 10.0
+    retries: int = 1
+    max_download_bytes: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        require_number("timeout", self.timeout, 0)
+        if math.isinf(self.timeout):
+            raise OptionsError(
+                "timeout is infinite; it must end some day, or a silent server would never let the run end"
+            )
+        require_whole("retries", self.retries, 0)
+        require_whole("max_download_bytes", self.max_download_bytes, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Courtesy:
+    """What the owners of servers and images may ask of us."""
+
+    max_connections_per_host: int | None = None
+    respect_robots_txt: bool = False
+    disallowed_header_directives: tuple[str, ...] = ROBOTS_DIRECTIVES
+
+    def __post_init__(self) -> None:
+        if self.max_connections_per_host is not None:
+            require_whole("max_connections_per_host", self.max_connections_per_host, 1)
+        require_bool("respect_robots_txt", self.respect_robots_txt)
         object.__setattr__(self, "disallowed_header_directives", _directives(self.disallowed_header_directives))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """Whom we believe, and where a stranger's URL may lead us."""
+
+    ignore_ssl_certificate: bool = False
+    block_private_networks: bool = False
+
+    def __post_init__(self) -> None:
+        require_bool("ignore_ssl_certificate", self.ignore_ssl_certificate)
+        require_bool("block_private_networks", self.block_private_networks)
         if self.block_private_networks:
             _require_no_proxy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """How URLs become bytes: by how many threads of which engine, and what each stage of it must know."""
+
+    thread_count: int = 256
+    http_client: str = "curl"
+    resolver: str = "c-ares"
+    crawler: Crawler = field(default_factory=Crawler)
+    limits: Limits = field(default_factory=Limits)
+    courtesy: Courtesy = field(default_factory=Courtesy)
+    trust: Trust = field(default_factory=Trust)
+
+    def __post_init__(self) -> None:
+        require_whole("thread_count", self.thread_count, 1)
 
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

@@ -127,7 +127,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the usual wait before a retry, for tests that are not about the wait."""
-    monkeypatch.setattr("img2dataset.fetcher.hops.FIRST_BACK_OFF", 0.1)
+    monkeypatch.setattr("img2dataset.fetcher.retries.FIRST_BACK_OFF", 0.1)
 
 
 @pytest.fixture

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
 from img2dataset.fetcher.cares import CaresBackend
 from img2dataset.fetcher.resolver import Backend
-from img2dataset.options import FetchOptions
+from img2dataset.options import Courtesy, Crawler, FetchOptions, Limits, Trust
 
 ENGINES = ("curl", "requests")
+GROUPS = {"crawler": Crawler, "limits": Limits, "courtesy": Courtesy, "trust": Trust}
+
+
+def fetch_options(**options: Any) -> FetchOptions:
+    """The groups of `FetchOptions` from the options by their flat names, as `download` takes them."""
+    groups: dict[str, Any] = {}
+    for name, group in GROUPS.items():
+        own = {field.name for field in dataclasses.fields(group)} & options.keys()
+        groups[name] = group(**{option: options.pop(option) for option in own})
+    return FetchOptions(**options, **groups)
 
 
 def fetch_all(urls: Iterable[str], *, backend: Backend | None = None, **options: object) -> list[FetchResult]:
     """The results in the order of `urls`. Few threads and no retries, unless the options say so."""
     settings = {"thread_count": 8, "timeout": 5.0, "retries": 0, **options}
-    with Fetcher(FetchOptions(**settings), backend=backend) as fetcher:  # type: ignore[arg-type]
+    with Fetcher(fetch_options(**settings), backend=backend) as fetcher:
         results = list(fetcher.fetch(FetchRequest(index, url) for index, url in enumerate(urls)))
     return sorted(results, key=lambda result: result.id)  # type: ignore[arg-type, return-value]
 

@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 
 from dnsserver import SERVFAIL, SWALLOW, DnsServer
-from fetching import Stopwatch
+from fetching import Stopwatch, fetch_options
 from mockserver import MockServer
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.options import FetchOptions
 
 SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x1 | 0x40
 FILES = {
@@ -42,7 +41,7 @@ def check(resolver: str) -> None:
     with MockServer(every_loopback_address=True) as server, DnsServer(port=53) as dns:
         dns.zone.update({"named.test": ["127.0.0.7"], "short.inside.test": ["127.0.0.8"]})
         dns.zone.update({"broken.test": SERVFAIL, "silent.test": SWALLOW})
-        options = FetchOptions(resolver=resolver, timeout=3, retries=0)
+        options = fetch_options(resolver=resolver, timeout=3, retries=0)
         with Fetcher(options) as fetcher:
 
             def fetched(*hosts: str) -> dict[object, str | None]:

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fetching import Stopwatch, fetch_all, fetch_one
+from fetching import Stopwatch, fetch_all, fetch_one, fetch_options
 from mockserver import PHOTO, MockServer, photo
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import FETCHERS, RESOLVERS, Fetcher, FetchRequest
-from img2dataset.options import FetchOptions
 
 
 def test_every_request_comes_back_with_its_id_and_its_bytes(server: MockServer, engine: str) -> None:
@@ -96,7 +95,7 @@ def test_a_blocked_iterable_holds_up_no_result(server: MockServer, engine: str) 
         assert gate.wait(10)
         yield FetchRequest("second", server.url("/chunked"))
 
-    with Fetcher(FetchOptions(http_client=engine)) as fetcher:
+    with Fetcher(fetch_options(http_client=engine)) as fetcher:
         results = fetcher.fetch(requests())
         assert next(results).id == "first"
         gate.set()
@@ -109,7 +108,7 @@ def test_an_error_of_the_iterable_comes_after_the_results_before_it(server: Mock
         yield FetchRequest(2, "no url")
         raise LookupError("the list is broken")
 
-    with Fetcher(FetchOptions()) as fetcher:
+    with Fetcher(fetch_options()) as fetcher:
         results = fetcher.fetch(requests())
         assert [next(results).id, next(results).id] == [2, 1]
         with pytest.raises(LookupError, match="the list is broken"):
@@ -117,7 +116,7 @@ def test_an_error_of_the_iterable_comes_after_the_results_before_it(server: Mock
 
 
 def test_a_fetcher_serves_many_calls_and_several_at_once(server: MockServer, engine: str) -> None:
-    with Fetcher(FetchOptions(thread_count=4, http_client=engine)) as fetcher:
+    with Fetcher(fetch_options(thread_count=4, http_client=engine)) as fetcher:
         found: list[set[object]] = [set(), set(), set()]
 
         def consume(number: int) -> None:
@@ -134,7 +133,7 @@ def test_a_fetcher_serves_many_calls_and_several_at_once(server: MockServer, eng
 
 
 def test_several_fetchers_live_in_one_process(server: MockServer) -> None:
-    with Fetcher(FetchOptions(thread_count=2)) as first, Fetcher(FetchOptions(thread_count=2)) as second:
+    with Fetcher(fetch_options(thread_count=2)) as first, Fetcher(fetch_options(thread_count=2)) as second:
         for fetcher in (first, second, first):
             (result,) = fetcher.fetch([FetchRequest(0, server.url("/chunked"))])
             assert result.body == PHOTO
@@ -142,7 +141,7 @@ def test_several_fetchers_live_in_one_process(server: MockServer) -> None:
 
 def test_no_more_threads_than_work(server: MockServer) -> None:
     before = _worker_threads()
-    with Fetcher(FetchOptions(thread_count=256)) as fetcher:
+    with Fetcher(fetch_options(thread_count=256)) as fetcher:
         assert _worker_threads() == before
         for _ in range(5):
             list(fetcher.fetch([FetchRequest(0, server.url("/chunked")), FetchRequest(1, server.url("/chunked"))]))
@@ -155,7 +154,7 @@ def _worker_threads() -> int:
 
 
 def test_results_that_nobody_wants_are_dropped(server: MockServer) -> None:
-    with Fetcher(FetchOptions(thread_count=2)) as fetcher:
+    with Fetcher(fetch_options(thread_count=2)) as fetcher:
         results = fetcher.fetch(FetchRequest(index, server.url("/bytes/1000?fill=a")) for index in range(200))
         next(results)
         results.close()  # type: ignore[attr-defined]
@@ -163,20 +162,20 @@ def test_results_that_nobody_wants_are_dropped(server: MockServer) -> None:
         assert result.id == "after"
         assert len(server.requests) < 200
         give_up_at = time.monotonic() + 10
-        while fetcher.budget.used and time.monotonic() < give_up_at:
+        while fetcher.memory.used and time.monotonic() < give_up_at:
             time.sleep(0.01)
-        assert fetcher.budget.used == 0
+        assert fetcher.memory.used == 0
 
 
 def test_a_fetcher_may_be_made_for_one_loop(server: MockServer) -> None:
     requests = [FetchRequest(index, server.url("/chunked")) for index in range(20)]
-    assert len([result for result in Fetcher(FetchOptions(thread_count=2)).fetch(requests) if result.body]) == 20
+    assert len([result for result in Fetcher(fetch_options(thread_count=2)).fetch(requests) if result.body]) == 20
     assert _worker_threads() == 0
 
 
 @pytest.mark.parametrize("path", ["/silent", "/trickle", "/stall", "/header-trickle"])
 def test_closing_is_prompt_whatever_hangs(server: MockServer, engine: str, path: str) -> None:
-    fetcher = Fetcher(FetchOptions(timeout=30, http_client=engine))
+    fetcher = Fetcher(fetch_options(timeout=30, http_client=engine))
     failed: list[BaseException] = []
 
     def consume() -> None:
@@ -200,9 +199,9 @@ _HANGING_PROCESS = """
 import sys, threading
 from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.fetcher.cares import CaresBackend
-from img2dataset.options import FetchOptions
+from img2dataset.options import FetchOptions, Limits
 
-options = FetchOptions(timeout=60, http_client=sys.argv[1])
+options = FetchOptions(limits=Limits(timeout=60), http_client=sys.argv[1])
 fetcher = Fetcher(options, backend=CaresBackend(servers=[sys.argv[2]]))
 results = fetcher.fetch([FetchRequest(0, "http://hangs.test/"), FetchRequest(1, sys.argv[3]), FetchRequest(2, "")])
 assert next(results).id == 2
@@ -227,8 +226,8 @@ def test_a_process_that_forgets_to_close_ends_anyway(server: MockServer, engine:
 def test_the_tables_name_what_the_options_may_say() -> None:
     assert list(FETCHERS) == ["curl", "requests"]
     assert list(RESOLVERS) == ["c-ares", "system"]
-    assert FetchOptions().http_client in FETCHERS
-    assert FetchOptions().resolver in RESOLVERS
+    assert fetch_options().http_client in FETCHERS
+    assert fetch_options().resolver in RESOLVERS
 
 
 def test_importing_the_tables_loads_no_engine() -> None:

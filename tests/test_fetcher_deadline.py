@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from dnsserver import SWALLOW, DnsServer
-from fetching import Stopwatch, asking, fetch_all, fetch_one
+from fetching import Stopwatch, asking, fetch_all, fetch_one, fetch_options
 from mockserver import MockServer
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.options import FetchOptions
 
 # What a loaded test machine may add to a deadline.
 SLACK = 1.5
@@ -33,7 +32,7 @@ def test_no_server_costs_more_than_the_timeout(server: MockServer, engine: str) 
         "/redirect-chain/4?delay=0.4",
     ]
     watch = Stopwatch()
-    options = FetchOptions(http_client=engine, timeout=1, retries=3)
+    options = fetch_options(http_client=engine, timeout=1, retries=3)
     with Fetcher(options) as fetcher:
         found = {
             result.id: (result.error, result.body, result.attempts, watch.seconds)
@@ -97,7 +96,7 @@ def test_hung_names_hold_up_no_other_host(server: MockServer, dns: DnsServer, en
     hung = [FetchRequest("hung", f"http://hung{number}.test/") for number in range(60)]
     healthy = [FetchRequest("named", server.url("/photo/10x10.jpg", "healthy.test")) for _ in range(10)]
     healthy += [FetchRequest("literal", server.url("/photo/10x10.jpg")) for _ in range(10)]
-    options = FetchOptions(thread_count=4, timeout=2.5, http_client=engine)
+    options = fetch_options(thread_count=4, timeout=2.5, http_client=engine)
     with Fetcher(options, backend=asking(dns.server)) as fetcher:
         watch = Stopwatch()
         results = fetcher.fetch([*hung, *healthy])

@@ -7,19 +7,19 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from fetching import fetch_all, fetch_one
+from fetching import fetch_all, fetch_one, fetch_options
 from mockserver import PHOTO, MockServer
 from rawserver import RawServer
 
 from img2dataset import defects
-from img2dataset.errors import Reason, is_passing
-from img2dataset.fetcher import Fetcher, FetchRequest, urls
+from img2dataset.errors import Reason
+from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.engine.contract import Body
+from img2dataset.fetcher.engine import Body
 from img2dataset.fetcher.resolver import DnsReply
+from img2dataset.fetcher.retries import PASSING
 from img2dataset.fetcher.robots import Protego, RobotsRules
 from img2dataset.fetcher.schedule import Schedule
-from img2dataset.options import FetchOptions
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nimage"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nimage\r\n0\r\n"
@@ -90,11 +90,11 @@ def _break_header(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _break_body(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Body, "_keep", _raises)
+    monkeypatch.setattr(Body, "write", _raises)
 
 
 def _break_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Body, "take", _raises)
+    monkeypatch.setattr(Body, "whole", _raises)
 
 
 def _break_guard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def _break_guard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _break_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(urls, "parse", _raises)
+    monkeypatch.setattr("img2dataset.fetcher.results.parse", _raises)
 
 
 def _break_robots_txt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def _break_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _break_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "resume", _raises)
+    monkeypatch.setattr(Schedule, "add", _raises)
 
 
 @pytest.mark.parametrize(
@@ -140,18 +140,18 @@ def test_a_mistake_costs_the_rows_that_meet_it(
 ) -> None:
     server.robots = (200, "User-agent: *\nDisallow: /private")
     rows = [FetchRequest(number, server.url(f"/bytes/100000?{number}")) for number in range(50)]
-    options = FetchOptions(http_client=engine, thread_count=4, respect_robots_txt=True)
+    options = fetch_options(http_client=engine, thread_count=4, respect_robots_txt=True)
     with Fetcher(options) as fetcher:
         with monkeypatch.context() as context, caplog.at_level(logging.WARNING):
             mistake(context)
             results = list(fetcher.fetch(rows))
             assert [result.error for result in results] == [Reason.INTERNAL_ERROR] * 50
             assert sorted(result.id for result in results) == list(range(50))  # type: ignore[type-var]
-            assert fetcher.budget.used == 0
+            assert fetcher.memory.used == 0
         fresh = [FetchRequest(0, server.url("/chunked", "localhost"))] * 20
         assert [result.body for result in fetcher.fetch(fresh)] == [PHOTO] * 20
-        assert fetcher.budget.used == 0
-        assert all(not host.running for host in fetcher._pool._schedule._hosts.values())
+        assert fetcher.memory.used == 0
+        assert all(not host.running for host in fetcher._threads._schedule._hosts.values())
     told = [record for record in caplog.records if "internal error" in record.message]
     assert 1 <= len(told) <= 2
     assert all(record.exc_info and server.url("/") in record.message for record in told)
@@ -161,7 +161,7 @@ def test_a_mistake_costs_the_rows_that_meet_it(
 def test_an_engine_that_has_met_a_mistake_is_not_used_again(
     server: MockServer, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Fetcher(FetchOptions(http_client=engine, thread_count=1)) as fetcher:
+    with Fetcher(fetch_options(http_client=engine, thread_count=1)) as fetcher:
         list(fetcher.fetch([FetchRequest(0, server.url("/chunked"))] * 3))
         assert server.connections == 1
         with monkeypatch.context() as context:
@@ -175,19 +175,19 @@ def test_an_engine_that_has_met_a_mistake_is_not_used_again(
 def test_an_engine_that_cannot_be_made_anew_costs_one_row_at_a_time(
     server: MockServer, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Fetcher(FetchOptions(http_client=engine, thread_count=1)) as fetcher:
+    with Fetcher(fetch_options(http_client=engine, thread_count=1)) as fetcher:
         list(fetcher.fetch([FetchRequest(0, server.url("/chunked"))]))
         with monkeypatch.context() as context:
             context.setattr(Body, "begin", _raises)
-            context.setattr(fetcher._pool, "_engine_factory", _raises)
+            context.setattr(fetcher._threads, "_engine_factory", _raises)
             results = list(fetcher.fetch([FetchRequest(0, server.url("/chunked"))] * 3))
             assert [result.error for result in results] == [Reason.INTERNAL_ERROR] * 3
         assert [result.body for result in fetcher.fetch([FetchRequest(0, server.url("/chunked"))])] == [PHOTO]
 
 
 def test_a_fetcher_that_can_make_no_engine_at_all_says_so(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Fetcher(FetchOptions()) as fetcher:
-        monkeypatch.setattr(fetcher._pool, "_engine_factory", _raises)
+    with Fetcher(fetch_options()) as fetcher:
+        monkeypatch.setattr(fetcher._threads, "_engine_factory", _raises)
         with pytest.raises(ZeroDivisionError, match="a mistake"):
             list(fetcher.fetch([FetchRequest(0, server.url("/chunked"))]))
 
@@ -261,9 +261,9 @@ def test_an_error_of_the_iterable_is_no_internal_error(server: MockServer, engin
         yield FetchRequest(1, server.url("/chunked"))
         raise LookupError("the list is broken")
 
-    with Fetcher(FetchOptions(http_client=engine)) as fetcher, pytest.raises(LookupError, match="the list is broken"):
+    with Fetcher(fetch_options(http_client=engine)) as fetcher, pytest.raises(LookupError, match="the list is broken"):
         list(fetcher.fetch(requests()))
 
 
 def test_an_internal_error_is_nothing_that_passes() -> None:
-    assert not is_passing(Reason.INTERNAL_ERROR)
+    assert Reason.INTERNAL_ERROR not in PASSING

@@ -11,13 +11,12 @@ import pytest
 import trustme
 from conftest import CERTIFIED_NAMES
 from dnsserver import DnsServer
-from fetching import Stopwatch, asking, fetch_all, fetch_one
+from fetching import Stopwatch, asking, fetch_all, fetch_one, fetch_options
 from mockserver import PHOTO, MockServer
 
 from img2dataset import __version__
 from img2dataset.errors import OptionsError, Reason
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
-from img2dataset.options import FetchOptions
 
 
 def headers_of(result: FetchResult) -> dict[str, str]:
@@ -143,7 +142,7 @@ def test_the_bundle_is_read_once(
     bundle = tmp_path / "bundle.pem"
     shutil.copy(ca_bundle, bundle)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    with Fetcher(FetchOptions(thread_count=1, http_client=engine)) as fetcher:
+    with Fetcher(fetch_options(thread_count=1, http_client=engine)) as fetcher:
         for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
             (result,) = fetcher.fetch([FetchRequest(0, many_https_hosts.url("/chunked", host))])
             assert result.body == PHOTO
@@ -153,7 +152,7 @@ def test_the_bundle_is_read_once(
 def test_a_bundle_that_cannot_be_read_is_an_error_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/bundle.pem")
     with pytest.raises(OptionsError, match="SSL_CERT_FILE"):
-        Fetcher(FetchOptions())
+        Fetcher(fetch_options())
 
 
 # ---------------------------------------------------------------------------------------------------------- proxies
@@ -230,7 +229,7 @@ def test_what_a_proxy_redirects_to_must_not_be_a_private_address(proxy: MockServ
 def test_blocked_networks_and_a_proxy_do_not_go_together(proxy: MockServer) -> None:
     assert proxy.requests == []
     with pytest.raises(OptionsError, match="proxy"):
-        FetchOptions(block_private_networks=True)
+        fetch_options(block_private_networks=True)
 
 
 def test_a_proxy_keeps_the_deadline(proxy: MockServer, engine: str) -> None:

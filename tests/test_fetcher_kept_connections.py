@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import trustme
+from fetching import fetch_options
 from rawserver import RawServer
 
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.options import FetchOptions
 
 COUNT = 12
 
@@ -25,7 +25,7 @@ def _chunked(body: bytes) -> bytes:
 
 def _wrong(server: RawServer, engine: str, pause: float, count: int = COUNT) -> list[tuple[str, bytes | None]]:
     """Which of ``/0`` and so on had another body; each is asked for so many seconds after the one before has come."""
-    options = FetchOptions(http_client=engine, thread_count=1, retries=0, ignore_ssl_certificate=True, timeout=5)
+    options = fetch_options(http_client=engine, thread_count=1, retries=0, ignore_ssl_certificate=True, timeout=5)
     wrong = []
     with Fetcher(options) as fetcher:
         for path in (f"/{number}" for number in range(count)):

@@ -9,13 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from fetching import Stopwatch, fetch_all, fetch_one
+from fetching import Stopwatch, fetch_all, fetch_one, fetch_options
 from mockserver import PHOTO, MockServer
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.fetcher.memory import ByteBudget
-from img2dataset.options import FetchOptions
+from img2dataset.fetcher.memory import Memory
 
 
 def test_a_body_of_exactly_the_limit_passes_and_one_byte_more_does_not(server: MockServer, engine: str) -> None:
@@ -85,7 +84,7 @@ def test_received_bytes_are_bounded_and_everything_arrives(server: MockServer, e
     """64 threads, bodies of up to the limit, room for four of them, and a consumer that takes its time."""
     limit = 400_000
     urls = [server.url(f"/bytes/{size}") for size in (399_999, 1000, 200_000, 400_000) * 20]
-    options = FetchOptions(thread_count=64, max_download_bytes=limit, http_client=engine, retries=0)
+    options = fetch_options(thread_count=64, max_download_bytes=limit, http_client=engine, retries=0)
     with Fetcher(options, memory=4 * limit) as fetcher:
         sizes = []
         for result in fetcher.fetch(FetchRequest(url, url) for url in urls):
@@ -93,33 +92,33 @@ def test_received_bytes_are_bounded_and_everything_arrives(server: MockServer, e
             sizes.append(len(result.body or b""))
             if len(sizes) % 20 == 0:
                 time.sleep(0.1)
-        assert 2 * limit < fetcher.budget.peak <= fetcher.budget.total == 4 * limit
-        assert fetcher.budget.used == 0
+        assert 2 * limit < fetcher.memory.peak <= fetcher.memory.total == 4 * limit
+        assert fetcher.memory.used == 0
     assert sorted(sizes) == sorted([399_999, 1000, 200_000, 400_000] * 20)
 
 
 def test_bodies_of_unknown_length_get_their_room_too(server: MockServer, engine: str) -> None:
     server.images["large.bin"] = ("image/jpeg", bytes(range(256)) * 1500)
     url = server.url("/chunked-image/large.bin")
-    options = FetchOptions(thread_count=16, max_download_bytes=500_000, http_client=engine, retries=0)
+    options = fetch_options(thread_count=16, max_download_bytes=500_000, http_client=engine, retries=0)
     with Fetcher(options, memory=1_000_000) as fetcher:
         results = list(fetcher.fetch(FetchRequest(number, url) for number in range(30)))
-        assert fetcher.budget.peak <= 1_000_000
+        assert fetcher.memory.peak <= 1_000_000
     assert {(result.error, len(result.body or b""), result.attempts) for result in results} == {(None, 384_000, 1)}
 
 
 @pytest.mark.usefixtures("quick_retries")
 def test_failures_keep_no_room(server: MockServer, engine: str) -> None:
     paths = ["/endless", "/wrong-length", "/reset-midway", "/status/500", "/empty", "/x-robots?value=noai", "/silent"]
-    options = FetchOptions(timeout=1, max_download_bytes=1_000_000, http_client=engine)
+    options = fetch_options(timeout=1, max_download_bytes=1_000_000, http_client=engine)
     with Fetcher(options) as fetcher:
         results = list(fetcher.fetch(FetchRequest(path, server.url(path)) for path in paths))
-        assert fetcher.budget.used == 0
+        assert fetcher.memory.used == 0
     assert all(result.error for result in results)
 
 
 def test_a_consumer_that_stops_reading_stops_the_fetching(server: MockServer, engine: str) -> None:
-    options = FetchOptions(thread_count=32, max_download_bytes=100_000, http_client=engine)
+    options = fetch_options(thread_count=32, max_download_bytes=100_000, http_client=engine)
     with Fetcher(options, memory=1_000_000) as fetcher:
         results = fetcher.fetch(FetchRequest(number, server.url("/bytes/100000")) for number in range(100))
         next(results)
@@ -132,14 +131,15 @@ _HUNGRY = """
 import sys
 from pathlib import Path
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.options import FetchOptions
+from img2dataset.options import FetchOptions, Limits
 
 def most_resident():
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1])
 
 engine, limit, total, *urls = sys.argv[1:]
-options = FetchOptions(thread_count=64, http_client=engine, max_download_bytes=int(limit), timeout=30)
+limits = Limits(max_download_bytes=int(limit), timeout=30)
+options = FetchOptions(thread_count=64, http_client=engine, limits=limits)
 with Fetcher(options, memory=int(total)) as fetcher:
     list(fetcher.fetch([]))
     before = most_resident()
@@ -172,31 +172,40 @@ def test_a_compressed_bomb_is_not_unpacked_beyond_the_limit(server: MockServer, 
     assert used < 128
 
 
-def test_a_budget_admits_while_a_quarter_is_left_and_lets_bodies_grow_into_it() -> None:
-    budget = ByteBudget(100_000, total=400_000)
+def test_memory_admits_while_a_quarter_is_left_and_lets_bodies_grow_into_it() -> None:
+    memory = Memory(100_000, total=400_000)
     rooms = []
-    while (room := budget.admit(None)) is not None:
+    while (room := memory.admit()) is not None:
         rooms.append(room)
-    assert budget.used <= 300_000 < budget.used + rooms[0]
-    assert budget.grow(400_000 - budget.used)
-    assert not budget.grow(1)
-    budget.release(budget.used)
-    assert budget.admit(400_000) == 400_000
-    assert budget.admit(1) is None
+    assert memory.used <= 300_000 < memory.used + rooms[0].size
+    usual = rooms[0].size
+    assert rooms[0].grow(usual + 400_000 - memory.used)
+    assert not rooms[1].grow(usual + 1)
+    assert rooms[1].size == usual
+    for room in rooms:
+        room.free()
+        room.free()
+    assert memory.used == 0
+    assert memory.admit(400_000) is not None
+    assert memory.admit(1) is None
 
 
-def test_a_budget_expects_what_has_come_lately() -> None:
-    budget = ByteBudget(100_000_000, total=256_000_000)
+def test_memory_expects_what_has_come_lately() -> None:
+    memory = Memory(100_000_000, total=256_000_000)
     for _ in range(500):
-        assert budget.grow(1_500_000)
-        budget.settle(1_500_000, 1_000_000)
-        budget.release(1_000_000)
-    assert budget.used == 0
-    assert 990_000 < (budget.admit(None) or 0) <= 1_000_000
+        room = memory.admit(1_500_000)
+        assert room is not None
+        room.fit(1_000_000)
+        room.hand_over()
+        memory.release(1_000_000)
+    assert memory.used == 0
+    expected = memory.admit()
+    assert expected is not None
+    assert 990_000 < expected.size <= 1_000_000
 
 
-def test_a_budget_is_never_too_small_for_the_largest_body() -> None:
-    assert ByteBudget(1_000_000, total=1).total == 2_000_000
+def test_memory_is_never_too_small_for_the_largest_body() -> None:
+    assert Memory(1_000_000, total=1).total == 2_000_000
 
 
 @pytest.mark.usefixtures("quick_retries")
@@ -221,7 +230,7 @@ def test_everything_at_once_ends(many_hosts: MockServer, engine: str) -> None:
         "/redirect-loop",
     ]
     urls = [many_hosts.url(paths[n % len(paths)], f"127.0.9.{1 + n // 7 % 10}") for n in range(120)]
-    options = FetchOptions(
+    options = fetch_options(
         thread_count=32,
         timeout=1,
         retries=2,
@@ -234,6 +243,6 @@ def test_everything_at_once_ends(many_hosts: MockServer, engine: str) -> None:
     with Fetcher(options, memory=300_000) as fetcher:
         results = list(fetcher.fetch(FetchRequest(number, url) for number, url in enumerate(urls)))
         assert sorted(result.id for result in results) == list(range(120))  # type: ignore[type-var]
-        assert fetcher.budget.used == 0
-        assert fetcher.budget.peak <= 300_000
+        assert fetcher.memory.used == 0
+        assert fetcher.memory.peak <= 300_000
     assert watch.seconds < 60

@@ -6,13 +6,13 @@ import random
 import re
 
 import pytest
+from fetching import fetch_options
 from fuzzing import SEED, fuzz, tries
 from mutated_answers import mutated_answer
 from rawserver import RawServer
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.options import FetchOptions
 
 COUNT = tries(2000)
 WORDS = {value for name, value in vars(Reason).items() if name.isupper()}
@@ -25,12 +25,12 @@ def answer_number(seed: int, path: str) -> bytes:
 
 def check_answers(seed: int, count: int, engine: str) -> None:
     """Fetch so many mutated answers; each is a body or a word, and the fetcher is as it was."""
-    options = FetchOptions(http_client=engine, thread_count=32, timeout=1, retries=0, max_download_bytes=1_000_000)
+    options = fetch_options(http_client=engine, thread_count=32, timeout=1, retries=0, max_download_bytes=1_000_000)
     with RawServer(lambda path: answer_number(seed, path)) as server, Fetcher(options) as fetcher:
         requests = [FetchRequest(number, server.url(f"/{number}")) for number in range(count)]
         results = list(fetcher.fetch(requests))
-        assert fetcher.budget.used == 0
-        assert all(thread.is_alive() for thread in fetcher._pool._threads)
+        assert fetcher.memory.used == 0
+        assert all(thread.is_alive() for thread in fetcher._threads._threads)
     assert sorted(result.id for result in results) == list(range(count))  # type: ignore[type-var]
     for result in results:
         assert (result.body is None) == (result.error is not None)

@@ -10,17 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 from dnsserver import SERVFAIL, DnsServer
-from fetching import Stopwatch, asking, fetch_all
+from fetching import Stopwatch, asking, fetch_all, fetch_options
 from mockserver import MockServer
 from rawserver import RawServer
 
-from img2dataset.errors import Reason
+from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.fetcher import host as host_module
 from img2dataset.fetcher.host import Host
 from img2dataset.fetcher.job import Finish, Job
 from img2dataset.fetcher.urls import parse
-from img2dataset.options import FetchOptions
 
 KEPT = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nimage"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nimage"
@@ -33,7 +32,7 @@ def paths(count: int) -> list[str]:
 @pytest.mark.parametrize("keep_alive", [True, False])
 def test_an_outage_of_two_seconds_costs_no_row(engine: str, keep_alive: bool) -> None:
     """3,000 rows of one host, which goes away in their middle and comes back on the same port."""
-    options = FetchOptions(http_client=engine, thread_count=32, timeout=5)
+    options = fetch_options(http_client=engine, thread_count=32, timeout=5)
     with RawServer(lambda _: KEPT if keep_alive else OK, keep_alive=keep_alive) as server, Fetcher(options) as fetcher:
         errors: Counter[str | None] = Counter()
         watch = Stopwatch()
@@ -97,7 +96,7 @@ def test_dead_hosts_at_the_end_of_a_list_cost_no_more_than_a_timeout(
 
 
 def test_while_a_host_is_waited_for_the_others_go_on(many_hosts: MockServer, engine: str) -> None:
-    options = FetchOptions(http_client=engine, thread_count=4, timeout=5)
+    options = fetch_options(http_client=engine, thread_count=4, timeout=5)
     with RawServer(lambda _: OK) as server, Fetcher(options) as fetcher:
         list(fetcher.fetch([FetchRequest("warm", server.url("/"))]))
         server.stop_listening()
@@ -126,7 +125,7 @@ def server_is_back(server: RawServer) -> bool:
 def test_a_host_that_does_not_come_back_ends_the_wait(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has answered before, so the wait is longer than the timeout."""
     monkeypatch.setattr(host_module, "_WAIT_SECONDS", 3.0)
-    options = FetchOptions(http_client=engine, thread_count=8, timeout=1)
+    options = fetch_options(http_client=engine, thread_count=8, timeout=1)
     with RawServer(lambda _: OK) as server, Fetcher(options) as fetcher:
         list(fetcher.fetch([FetchRequest("warm", server.url("/"))]))
         server.stop_listening()
@@ -140,7 +139,7 @@ def test_a_host_that_does_not_come_back_ends_the_wait(engine: str, monkeypatch: 
 def test_a_skipped_host_that_came_back_is_noticed(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_module, "_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(host_module, "_LONGEST_PROBE_PAUSE", 0.3)
-    options = FetchOptions(http_client=engine, thread_count=4, timeout=5, retries=0)
+    options = fetch_options(http_client=engine, thread_count=4, timeout=5, retries=0)
     with RawServer(lambda _: OK) as server, Fetcher(options) as fetcher:
         rows = [FetchRequest(number, server.url(f"/{number}")) for number in range(50)]
         assert {result.error for result in fetcher.fetch(rows)} == {None}
@@ -157,9 +156,14 @@ def test_a_skipped_host_that_came_back_is_noticed(engine: str, monkeypatch: pyte
 # -------------------------------------------------------------------------------------------------- one host alone
 
 
-def _jobs(host: Host, count: int) -> list[Job]:
-    jobs = [Job(parse("http://127.0.0.1/"), 1, Finish(lambda _: None)) for _ in range(count)]
-    host.waiting.extend(jobs)
+def _job() -> Job:
+    return Job(parse("http://127.0.0.1/"), 1, Finish(lambda _: None))
+
+
+def _away(host: Host, count: int, now: float) -> list[Job]:
+    """So many jobs that wait for a host that is down."""
+    jobs = [_job() for _ in range(count)]
+    assert not any(host.admit(job, now) for job in jobs)
     return jobs
 
 
@@ -170,19 +174,20 @@ def _went_down(host: Host, now: float, *, patience: float = 0.0) -> bool:
 def test_a_host_that_has_answered_is_probed_by_one_job_at_a_time() -> None:
     host = Host(math.inf)
     host.reached()
-    _jobs(host, 100)
     assert _went_down(host, 100.0)
-    taken = []
+    _away(host, 100, 100.0)
+    probed = []
     now = 100.0
     while not host.is_skipped(now):
-        if host.free_turns(now):
-            assert host.free_turns(now) == 1
-            assert host.next_job(now).is_probe
+        for job in host.returning(now):
+            assert host.admit(job, now)
+            assert job.is_probe
             assert not host.unreachable(now)
-            taken.append(now - 100)
+            probed.append(now - 100)
         now += 0.25
-    assert taken == [0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 31.5, 39.5, 47.5, 55.5]
+    assert probed == [0.5, 1.5, 3.5, 7.5, 15.5, 23.5, 31.5, 39.5, 47.5, 55.5]
     assert now == 160
+    assert len(host.returning(now)) == 90  # to fail
 
 
 def test_a_host_that_never_answered_is_skipped_at_once_if_others_wait() -> None:
@@ -190,8 +195,10 @@ def test_a_host_that_never_answered_is_skipped_at_once_if_others_wait() -> None:
     assert not _went_down(host, 100.0)
     assert host.is_skipped(100.0)
     assert not host.is_skipped(161.0)
-    _jobs(host, 3)
-    assert [host.next_job(now).skipped for now in (101.0, 159.0)] == [True, True]
+    for now in (101.0, 159.0):
+        with pytest.raises(DownloadError, match=Reason.HOST_FAILING):
+            host.admit(_job(), now)
+    assert host.admit(_job(), 161.0)
 
 
 def test_a_host_that_never_answered_is_waited_for_until_others_wait() -> None:
@@ -222,10 +229,11 @@ def test_the_longest_patience_is_a_minute() -> None:
 
 def test_the_end_of_the_wait_is_not_missed_between_two_probes() -> None:
     host = Host(math.inf)
-    jobs = _jobs(host, 4)
     assert _went_down(host, 100.0, patience=10)
+    jobs = _away(host, 4, 100.0)
     for now in (100.5, 101.5, 103.5, 107.5):
-        assert host.next_job(now) is jobs.pop()
+        assert host.returning(now) == [jobs[-1]]
+        assert host.admit(jobs.pop(), now)
     assert host.until_probe(107.5) == 2.5
 
 
@@ -273,20 +281,41 @@ def test_only_the_answer_to_a_probe_says_that_a_host_is_back() -> None:
     host.reached()
     assert _went_down(host, 100.0)
     host.reached()
-    assert host.free_turns(100.1) == 0
+    jobs = _away(host, 3, 100.1)
+    assert host.returning(100.1) == []
     host.reached(by_probe=True)
-    assert host.free_turns(100.1) == math.inf
+    assert host.returning(100.1) == jobs
 
 
-def test_a_probe_that_had_to_wait_for_its_address_goes_on_at_once() -> None:
+def test_a_probe_passes_wherever_it_is_asked_again() -> None:
+    """Before its name is looked up, after that, and before it is queued."""
     host = Host(math.inf)
     host.reached()
-    (job, _) = _jobs(host, 2)
     assert _went_down(host, 100.0)
-    host.waiting.rotate(1)
-    assert host.next_job(100.5) is job
-    assert host.free_turns(100.6) == 0
-    host.resume_probe()
-    host.waiting.append(job)
-    assert host.next_job(100.6) is job
-    assert job.is_probe
+    probe = _job()
+    assert [host.admit(probe, now) for now in (100.5, 100.6, 100.7)] == [True] * 3
+    assert not host.admit(_job(), 100.8)
+
+
+def test_of_the_jobs_of_a_host_that_goes_down_only_a_probe_stays() -> None:
+    host = Host(math.inf)
+    host.reached()
+    jobs = [_job() for _ in range(5)]
+    jobs[2].is_probe = True
+    host.waiting.extend(jobs)
+    host.parked = 1
+    assert _went_down(host, 100.0)
+    assert host.send_away() == 3  # turns, of the four jobs, that are still in the queue
+    assert (list(host.waiting), host.parked) == ([jobs[2]], 0)
+    assert list(host.away) == [*jobs[:2], *jobs[3:]]
+
+
+def test_the_youngest_job_is_the_next_probe_for_it_has_a_retry_left() -> None:
+    host = Host(math.inf)
+    host.reached()
+    assert _went_down(host, 100.0)
+    (young,) = _away(host, 1, 100.0)
+    retried = _job()
+    retried.retries = 1
+    assert not host.admit(retried, 100.1)
+    assert host.returning(100.5) == [young]

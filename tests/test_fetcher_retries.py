@@ -7,13 +7,12 @@ from email.utils import formatdate
 
 import pytest
 from dnsserver import SERVFAIL, Answer, DnsServer
-from fetching import Stopwatch, asking, fetch_all, fetch_one
+from fetching import Stopwatch, asking, fetch_all, fetch_one, fetch_options
 from mockserver import PHOTO, MockServer
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
-from img2dataset.fetcher.hops import back_off, retry_after_seconds
-from img2dataset.options import FetchOptions
+from img2dataset.fetcher.retries import back_off, retry_after_seconds
 
 
 @pytest.mark.usefixtures("quick_retries")
@@ -111,7 +110,7 @@ def test_the_others_go_on_while_one_waits_for_its_retry(many_hosts: MockServer, 
         FetchRequest("waits", many_hosts.url("/retry-after?seconds=2", "127.0.0.9")),
         *(FetchRequest(number, many_hosts.url("/photo/10x10.jpg")) for number in range(30)),
     ]
-    with Fetcher(FetchOptions(thread_count=1, http_client=engine)) as fetcher:
+    with Fetcher(fetch_options(thread_count=1, http_client=engine)) as fetcher:
         watch = Stopwatch()
         order = []
         for result in fetcher.fetch(requests):

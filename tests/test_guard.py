@@ -13,10 +13,11 @@ from mockserver import PHOTO, MockServer
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher import FETCHERS
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.engine.contract import Body, Engine, EngineSettings, Hop
+from img2dataset.fetcher.engine import Body, Engine, EngineSettings, Hop
+from img2dataset.fetcher.engine.settings import TlsContext
 from img2dataset.fetcher.guard import Guard, Reach, reach
-from img2dataset.fetcher.memory import ByteBudget
-from img2dataset.fetcher.threads import TlsContext
+from img2dataset.fetcher.memory import Memory
+from img2dataset.tables import load
 
 PUBLIC = [
     "1.1.1.1",
@@ -211,7 +212,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
 @pytest.fixture
 def bare_engine(engine: str) -> Iterator[Engine]:
     clock = Clock()
-    made = FETCHERS[engine]()(
+    made = load(FETCHERS, engine)(
         EngineSettings(
             max_download_bytes=1_000_000,
             kept_connections=5,
@@ -228,9 +229,11 @@ def bare_engine(engine: str) -> Iterator[Engine]:
 
 
 def _get(engine: Engine, url: str, port: int, *addresses: str) -> bytes:
-    body = Body(1_000_000, ByteBudget(1_000_000, total=2_000_000), 0, lambda _: None)
+    room = Memory(1_000_000, total=2_000_000).admit()
+    assert room is not None
+    body = Body(1_000_000, room, lambda _: None)
     engine.get(Hop(url, port, addresses, None, send_private_headers=True, timeout=5), body)
-    return body.take()
+    return body.whole()
 
 
 def test_a_kept_connection_is_not_used_for_a_host_that_has_moved(many_hosts: MockServer, bare_engine: Engine) -> None:

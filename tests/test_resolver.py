@@ -16,7 +16,7 @@ from mockserver import PHOTO, MockServer
 from img2dataset.errors import Reason
 from img2dataset.fetcher import resolver as resolver_module
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.resolver import Backend, DnsReply, Resolution, Resolver
+from img2dataset.fetcher.resolver import Backend, DnsReply, Resolution, Resolver, known_for
 
 
 @pytest.fixture
@@ -39,7 +39,9 @@ def ask(resolver: Resolver, *hosts: str, patience: float = 10) -> list[Resolutio
         return done
 
     for number, host in enumerate(hosts):
-        resolver.resolve(host, note(number))
+        known = resolver.resolve(host, note(number))
+        if known:
+            note(number)(known)
     for _ in hosts:
         assert all_there.acquire(timeout=patience)
     return [found[number] for number in range(len(hosts))]
@@ -145,8 +147,8 @@ def test_many_who_ask_for_one_host_cost_one_lookup(clock: Clock) -> None:
     assert len(ask(resolver, *["a.test"] * 100)) == 100
     assert len(ask(resolver, *["a.test"] * 100)) == 100
     assert backend.asked == {"a.test": 1}
-    assert resolver.cached("a.test") is not None
-    assert resolver.cached("b.test") is None
+    assert resolver.known("a.test") is not None
+    assert resolver.known("b.test") is None
 
 
 def test_so_many_lookups_are_under_way_and_no_more(clock: Clock) -> None:
@@ -166,23 +168,26 @@ def test_so_many_lookups_are_under_way_and_no_more(clock: Clock) -> None:
         (None, 60, 60),
     ],
 )
-def test_refusals_are_believed_briefly(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, error: str | None, at_least: float, at_most: float
-) -> None:
-    resolver = Resolver(CountingBackend(DnsReply(("127.0.0.1",), error=error, ttl=0), 0), clock, timeout=5)
-    ask(resolver, "a.test")
-    now = time.monotonic()
-    monkeypatch.setattr(resolver_module.time, "monotonic", lambda: now + at_least - 0.1)
-    assert resolver.cached("a.test") is not None
-    monkeypatch.setattr(resolver_module.time, "monotonic", lambda: now + at_most + 0.1)
-    assert resolver.cached("a.test") is None
+def test_refusals_are_believed_briefly(error: str | None, at_least: float, at_most: float) -> None:
+    assert at_least <= known_for(DnsReply(error=error, ttl=0)) <= at_most
+
+
+def test_what_is_believed_no_more_is_asked_again(clock: Clock) -> None:
+    backend = CountingBackend(DnsReply(error=Reason.DNS_TEMPORARY), 0)
+    resolver = Resolver(backend, clock, timeout=5)
+    first, again = ask(resolver, "a.test") + ask(resolver, "a.test")
+    assert first is again  # by which a host tells one failure from two
+    time.sleep(0.5)
+    assert resolver.known("a.test") is None
+    assert ask(resolver, "a.test") != [first]
+    assert backend.asked == {"a.test": 2}
 
 
 def test_the_cache_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver_module, "_CACHED_HOSTS", 50)
     resolver = Resolver(CountingBackend(FOUND, 0), clock, timeout=5)
     ask(resolver, *(f"{number}.test" for number in range(60)))
-    known = [number for number in range(60) if resolver.cached(f"{number}.test")]
+    known = [number for number in range(60) if resolver.known(f"{number}.test")]
     assert len(known) == 50
 
 
@@ -194,7 +199,7 @@ def test_a_lookup_takes_no_longer_than_the_timeout(clock: Clock) -> None:
     assert (resolution.error, resolution.addresses) == (Reason.DNS_NO_ANSWER, ())
     assert 0.3 < watch.seconds < 1
     time.sleep(1.2)  # the answer that came too late is good for those who ask later
-    known = resolver.cached("late.test")
+    known = resolver.known("late.test")
     assert known is not None
     assert known.addresses == ("127.0.0.1",)
 

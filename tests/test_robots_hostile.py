@@ -10,7 +10,7 @@ from fuzzing import draw, fuzz, tries
 from protego import Protego
 
 from img2dataset.errors import Reason
-from img2dataset.fetcher.job import Outcome
+from img2dataset.fetcher.records import Outcome
 from img2dataset.fetcher.robots import ROBOTS_TXT_BYTES, RobotsRules, RobotsTxt, opted_out
 
 TRIES = 1000

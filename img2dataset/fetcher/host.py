@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from img2dataset.fetcher.job import Job
+from img2dataset.errors import DownloadError, Reason
+from img2dataset.fetcher.job import Job
 
 # So many failures to resolve or connect in a row, and a host is down: its jobs wait for it to come back, so long at
 # most, then fail for so long without being asked for.
@@ -30,36 +29,23 @@ class Host:
     """What a process knows of a host name, and the jobs that wait for it. Guarded by the lock of the schedule.
 
         UP ── 5 failures in a row ──► DOWN ── the wait ──► SKIPPED ── 60 s ──► UP, one failure away from SKIPPED
-        ▲                             jobs wait,           jobs fail at once,
+        ▲                             jobs are away,       jobs fail at once,
         └─ a probe is answered ◄───── one probes           now and then one probes
 
     The wait is of 60 s in all until the next answer for a host that has answered before. One that never has is waited
     for until jobs of other hosts wait, and for the `patience` that is given to `unreachable` at most; where others wait
     it is skipped at once, and not probed. Skipped at once is also one that is asked too much for too long.
-    `most_connections` is the user's limit. Times are in seconds of `time.monotonic`.
-    """
 
-    __slots__ = (
-        "_ceiling",
-        "_down_since",
-        "_failures",
-        "_has_answered",
-        "_last_lookup",
-        "_most_connections",
-        "_paused_until",
-        "_pauses",
-        "_probe_at",
-        "_probe_pause",
-        "_skipped_from",
-        "_skipped_until",
-        "parked",
-        "running",
-        "waiting",
-    )
+    `waiting` are jobs that are ready to be taken: of a host that is down only probes. `away` are those that wait for it
+    to come back, to be prepared then. `parked` counts turns that were taken out of the queue, `spare` those in it that
+    are not needed. `most_connections` is the user's limit. Times are in seconds of `time.monotonic`.
+    """
 
     def __init__(self, most_connections: float) -> None:
         self.waiting: deque[Job] = deque()
+        self.away: deque[Job] = deque()
         self.parked = 0
+        self.spare = 0
         self.running = 0
         self._most_connections = most_connections
         self._ceiling = math.inf
@@ -73,15 +59,8 @@ class Host:
         self._probe_at = self._probe_pause = 0.0
 
     def free_turns(self, now: float) -> float:
-        """How many more jobs may be taken; all those of a skipped host, for they end at once."""
-        if self.is_skipped(now):
-            return math.inf
-        if now < self._paused_until:
-            return 0
-        turns = min(self._ceiling, self._most_connections) - self.running
-        if self.is_down(now):
-            return min(turns, 1) if now >= self._probe_at else 0
-        return turns
+        """How many more jobs may be taken."""
+        return 0 if now < self._paused_until else min(self._ceiling, self._most_connections) - self.running
 
     def is_down(self, now: float) -> bool:
         """Whether jobs try it only now and then, one at a time."""
@@ -93,30 +72,47 @@ class Host:
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing would be lost by forgetting this host."""
-        return not (self.waiting or self.running or self.is_down(now) or now < self._paused_until)
+        return not (self.waiting or self.away or self.running or self.is_down(now) or now < self._paused_until)
 
-    def next_job(self, now: float) -> Job:
-        """The job to take now; of a host that is down the youngest, which is most likely to have a retry left."""
-        job = self.waiting.pop() if self.is_down(now) else self.waiting.popleft()
-        self.start(job, now)
-        return job
+    def admit(self, job: Job, now: float) -> bool:
+        """Whether the job may go on: the host is up, or the job is its probe. If not, it is `away` from now on.
 
-    def start(self, job: Job, now: float) -> None:
-        """The job is taken: as any other, as a probe, or to fail."""
-        self.running += 1
-        job.is_probe = self.is_down(now) and now >= self._probe_at
-        job.skipped = self.is_skipped(now) and not job.is_probe
-        if job.is_probe:
+        Raises `DownloadError` (host failing) when the host is skipped.
+        """
+        if job.is_probe or not self.is_down(now):
+            return True
+        if now >= self._probe_at:
+            job.is_probe = True
             self._probe_pause = min(2 * self._probe_pause, _LONGEST_PROBE_PAUSE)
             self._probe_at = now + self._probe_pause
+            return True
+        if self.is_skipped(now):
+            raise DownloadError(Reason.HOST_FAILING)
+        if job.retries:
+            self.away.appendleft(job)
+        else:
+            self.away.append(job)  # the next to probe: it has a retry left
+        return False
 
-    def resume_probe(self) -> None:
-        """A probe goes on, with what it had to wait for: at once, and as the same probe."""
-        self._probe_at = 0.0
-        self._probe_pause /= 2
+    def send_away(self) -> int:
+        """It is down: its jobs, but for probes, are away from now on. Returns how many turns they had."""
+        leaving = [job for job in self.waiting if not job.is_probe]
+        turns = len(leaving) - min(self.parked, len(leaving))
+        self.parked -= len(leaving) - turns
+        self.away.extend(leaving)
+        self.waiting = deque(job for job in self.waiting if job.is_probe)
+        return turns
+
+    def returning(self, now: float) -> list[Job]:
+        """The jobs that are away no more: all of a host that is up or skipped, or the one that may probe."""
+        if self.is_down(now) and not self.is_skipped(now):
+            return [self.away.pop()] if self.away and now >= self._probe_at else []
+        jobs = list(self.away)
+        self.away.clear()
+        return jobs
 
     def until_probe(self, now: float) -> float:
-        """The seconds until the next job may be taken of a host that is down, or all of them, to fail."""
+        """The seconds until jobs of a host that is down return: one to probe it, or all of them to fail."""
         wait_ends = self._skipped_from if now < self._skipped_from else math.inf
         return max(0.0, min(self._probe_at, wait_ends) - now)
 

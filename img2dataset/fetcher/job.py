@@ -5,23 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
 
-from img2dataset.fetcher.resolver import Resolution
+from img2dataset.fetcher.engine import Hop
+from img2dataset.fetcher.records import Outcome
+from img2dataset.fetcher.robots import RobotsRules
 from img2dataset.fetcher.urls import Target
-
-if TYPE_CHECKING:
-    from img2dataset.fetcher.robots import RobotsRules
-
-
-class Outcome(NamedTuple):
-    """How a job ended: with `body`, or with `error`, one of `Reason`. The rest is as in `FetchResult`."""
-
-    body: bytes | None
-    error: str | None
-    attempts: int = 0
-    http_status: int | None = None
-    final_url: str | None = None
 
 
 def _always() -> bool:
@@ -49,12 +37,14 @@ class Finish:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """What is known of a URL between its first step and its outcome.
+    """What is known of a URL between its first step and its outcome. One thread has it at a time.
+
+        prepared ──► queued ──► taken: its hop is made ──► finished
+        ▲                       │
+        └── a redirect, a retry ┘
 
     `finish` is called from any thread. `is_wanted` is asked before each step: a job that nobody waits for any more is
-    dropped, as is one that has been finished. `holder` is the thread that has the job, its memory and a connection of
-    its host. `is_probe`: it tries a host that is down. `limit` is the largest body in bytes. A robots.txt itself is
-    fetched without asking for leave.
+    dropped. `limit` is the largest body in bytes. A robots.txt itself is fetched without asking for leave.
     """
 
     first: Target
@@ -63,15 +53,13 @@ class Job:
     is_wanted: Callable[[], bool] = _always
     is_robots_txt: bool = False
 
-    # The next hop. `room` is the size in bytes of a body that is known to be large, `reserved` the memory it has got.
+    # The next hop, and what the robots.txt of its origin says; `hop` is there when the job has been prepared. `needs`
+    # is the size in bytes of a body that is known to be large. `is_probe`: it tries a host that is down.
     target: Target = field(init=False)
-    resolution: Resolution | None = None
+    hop: Hop = field(init=False)
     rules: RobotsRules | None = None
-    room: int | None = None
-    reserved: int = 0
-    holder: int | None = None
-    number: int = 0
-    skipped: bool = False
+    needs: int | None = None
+    number: int = 0  # its place in the queue; 0: it has had none yet
     is_probe: bool = False
 
     # This attempt.
@@ -95,19 +83,20 @@ class Job:
 
     def start_again(self) -> None:
         """Begin a new attempt, at the first hop."""
-        self.target = self.first
-        self.resolution = self.rules = self.room = None
+        self._go_to(self.first)
         self.seconds = 0.0
         self.redirects = 0
         self.seen_public = False
         self.sent = False
-        self.is_probe = False
 
     def redirect(self, target: Target) -> None:
         """Go on with another hop."""
-        self.target = target
-        self.resolution = self.rules = self.room = None
+        self._go_to(target)
         self.redirects += 1
+
+    def _go_to(self, target: Target) -> None:
+        self.target = target
+        self.rules = self.needs = None
         self.is_probe = False
 
     def outcome(self, body: bytes | None, error: str | None) -> Outcome:

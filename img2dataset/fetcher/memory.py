@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-# Fetches start only while this share of the budget is free of bytes, so that those under way find room to grow.
+# Fetches start only while this share of the memory is free of bytes, so that those under way find room to grow.
 _ADMIT_SHARE = 0.75
 # What a fetch of unknown size is expected to need at least: less would mean asking for more in most fetches.
 _SMALLEST_ROOM = 64 * 1024
@@ -12,12 +12,12 @@ _SMALLEST_ROOM = 64 * 1024
 _LEARNING_RATE = 1 / 64
 
 
-class ByteBudget:
+class Memory:
     """Counts bytes that are in flight, waiting to be handed out, or at the consumer. Thread-safe.
 
     A fetch is admitted with the room that a body has needed lately. A body that grows beyond asks for more; when there
     is none its fetch ends and is admitted again when all of its size is free. A body of the largest allowed size fits
-    into half of the budget, so everything gets its turn.
+    into half of the memory, so everything gets its turn.
     """
 
     def __init__(self, largest_body: int, total: int) -> None:
@@ -28,35 +28,63 @@ class ByteBudget:
         self._largest_body = largest_body
         self._lock = threading.Lock()
 
-    def admit(self, room: int | None) -> int | None:
-        """Reserve room for a fetch, of a known size or (None) of what is usual. None: there is none now."""
+    def admit(self, size: int | None = None) -> Room | None:
+        """Room for a body of a known size or (None) of the usual one. Returns None when there is none now."""
         with self._lock:
-            wanted = room if room is not None else min(max(int(self._expected), _SMALLEST_ROOM), self._largest_body)
-            limit = self.total if room is not None else self.total * _ADMIT_SHARE
-            if self.used + wanted > limit:
-                return None
-            self._use(wanted)
-            return wanted
+            wanted = size if size is not None else min(max(int(self._expected), _SMALLEST_ROOM), self._largest_body)
+            limit = self.total if size is not None else self.total * _ADMIT_SHARE
+            return Room(self, wanted) if self._use(wanted, limit) else None
 
-    def grow(self, by: int) -> bool:
-        """Reserve more for a body that is coming. False: there is no room."""
-        with self._lock:
-            if self.used + by > self.total:
-                return False
-            self._use(by)
-            return True
-
-    def _use(self, count: int) -> None:
+    def _use(self, count: int, limit: float) -> bool:
+        if self.used + count > limit:
+            return False
         self.used += count
         self.peak = max(self.peak, self.used)
+        return True
 
     def release(self, count: int) -> None:
-        """Give back what was reserved."""
+        """Count bytes as free that whoever got them is done with."""
         with self._lock:
             self.used -= count
 
-    def settle(self, reserved: int, size: int) -> None:
-        """A body is whole: give back what it did not need, and learn from its size."""
+    def _grow(self, by: int) -> bool:
+        with self._lock:
+            return self._use(by, self.total)
+
+    def _fit(self, reserved: int, size: int) -> None:
         with self._lock:
             self.used -= reserved - size
             self._expected += (size - self._expected) * _LEARNING_RATE
+
+
+class Room:
+    """What of the memory is kept for one body: `size` bytes. Only one thread has it at a time."""
+
+    __slots__ = ("_memory", "size")
+
+    def __init__(self, memory: Memory, size: int) -> None:
+        self._memory = memory
+        self.size = size
+
+    def grow(self, size: int) -> bool:
+        """Have `size` bytes, or more. False: there are no more."""
+        if size > self.size:
+            if not self._memory._grow(size - self.size):
+                return False
+            self.size = size
+        return True
+
+    def fit(self, size: int) -> None:
+        """The body is whole: give back what it does not need. What others will need is expected accordingly."""
+        self._memory._fit(self.size, size)
+        self.size = size
+
+    def hand_over(self) -> None:
+        """Whoever has the bytes from now on calls `Memory.release`."""
+        self.size = 0
+
+    def free(self) -> None:
+        """Give back what is left of it."""
+        if self.size:
+            self._memory.release(self.size)
+            self.size = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from img2dataset.fetcher.urls import Target
 
@@ -14,15 +14,13 @@ _RESOLVING_FORMS = {"socks5://": "socks5h://", "socks4://": "socks4a://"}
 class Proxies:
     """``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``, as they were when this was made.
 
-    ``no_proxy`` takes names, which stand for their subdomains too, addresses, networks in CIDR form, and ``*``.
+    ``no_proxy`` takes names, which stand for their subdomains too, addresses, networks in CIDR form, or ``*``.
     """
 
     def __init__(self) -> None:
-        proxies = getproxies()
-        exempt = [entry.strip().lower() for entry in proxies.pop("no", "").split(",")]
-        self._proxies = {scheme: _with_scheme(url) for scheme, url in proxies.items()}
-        self._exempt_names = {entry.lstrip(".") for entry in exempt if entry}
-        self._exempt_networks = [network for entry in exempt if (network := _network(entry))]
+        self._exempt = {"no": getproxies().get("no", "").strip()}
+        self._networks = [network for entry in self._exempt["no"].split(",") if (network := _network(entry))]
+        self._proxies = {scheme: _with_scheme(url) for scheme, url in getproxies().items() if scheme != "no"}
 
     def of(self, target: Target) -> str | None:
         """The URL of the proxy for `target`; None: connect directly."""
@@ -32,13 +30,9 @@ class Proxies:
         return None if proxy is None or self._is_exempt(target) else proxy
 
     def _is_exempt(self, target: Target) -> bool:
-        if target.is_address:
-            address = ip_address(target.host)
-            if any(address in network for network in self._exempt_networks):
-                return True
-        labels = target.host.rstrip(".").split(".")
-        names = {"*", f"{target.host}:{target.port}", *(".".join(labels[start:]) for start in range(len(labels)))}
-        return not names.isdisjoint(self._exempt_names)
+        if target.is_address and any(ip_address(target.host) in network for network in self._networks):
+            return True
+        return bool(proxy_bypass(f"{target.host.rstrip('.')}:{target.port}", self._exempt))
 
 
 def _network(entry: str) -> IPv4Network | IPv6Network | None:

@@ -6,11 +6,13 @@ import functools
 import socket
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
+
+from cachetools import TLRUCache
 
 from img2dataset import defects
 from img2dataset.errors import Reason
@@ -36,11 +38,15 @@ _SYSTEM_THREADS = 32
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The literal addresses of a host, best first, or the `Reason` why there are none. It took `seconds`."""
+    """The literal addresses of a host, best first, or the `Reason` why there are none.
+
+    It took `seconds` to find out, and is believed for so many (`known_for`).
+    """
 
     addresses: tuple[str, ...]
     error: str | None
     seconds: float = 0.0
+    known_for: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,19 @@ class Backend(Protocol):
         """Forget what is under way."""
 
 
+def known_for(reply: DnsReply) -> float:
+    """The seconds for which an answer, or a refusal, is believed."""
+    return _NEGATIVE_TTL[reply.error] if reply.error else min(max(reply.ttl, _SHORTEST_TTL), _LONGEST_TTL)
+
+
 class Resolver:
     """One lookup for a host at a time, for all of a process's threads; answers and refusals are cached.
 
-    `timeout` in seconds is the longest that a lookup may take.
+        in the queue ──► asked, with a place ── a second ──► asked, without ── an answer, or `timeout` ──► finished
+                                            └── an answer ──► finished
+
+    `timeout` in seconds is the longest that a lookup may take. An answer that comes later is good for those who ask
+    later.
     """
 
     def __init__(self, backend: Backend, clock: Clock, timeout: float) -> None:
@@ -73,41 +88,38 @@ class Resolver:
         self._clock = clock
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._cache: OrderedDict[str, tuple[float, Resolution]] = OrderedDict()
+        self._known = TLRUCache[str, Resolution, float](_CACHED_HOSTS, _good_until, time.monotonic)
         self._waiting: dict[str, list[Callable[[Resolution], None]]] = {}
         self._queue: deque[str] = deque()
         self._places = 0
         self._running = 0
         self._closed = False
 
-    def cached(self, host: str) -> Resolution | None:
-        """What is known of `host` without asking. Its `seconds` are those that the lookup took then."""
+    def known(self, host: str) -> Resolution | None:
+        """What is known of `host` without asking."""
         with self._lock:
-            return self._cached(host)
+            return self._known.get(host)
 
-    def _cached(self, host: str) -> Resolution | None:
-        entry = self._cache.get(host)
-        if entry is None or entry[0] < time.monotonic():
-            return None
-        self._cache.move_to_end(host)
-        return entry[1]
+    @property
+    def asked(self) -> int:
+        """How many names are being asked for, or stand in the queue for that."""
+        return len(self._waiting)
 
-    def resolve(self, host: str, done: Callable[[Resolution], None]) -> None:
-        """Call `done` with the addresses of `host` or the reason why there are none, from any thread, within `timeout`.
+    def resolve(self, host: str, done: Callable[[Resolution], None]) -> Resolution | None:
+        """What is known of `host`; if that is nothing, `done` is called with it later, from any thread.
 
-        The time before the lookup begins, when many are under way, is not counted.
+        It is called within `timeout`; the time in the queue, when many lookups are under way, is not counted.
         """
         with self._lock:
-            known = self._cached(host)
-            if known is None:
-                waiting = self._waiting.setdefault(host, [])
-                waiting.append(done)
-                if len(waiting) == 1:
-                    self._queue.append(host)
-        if known is None:
-            self._start_lookups()
-        else:
-            done(Resolution(known.addresses, known.error))
+            known = self._known.get(host)
+            if known is not None:
+                return known
+            waiting = self._waiting.setdefault(host, [])
+            waiting.append(done)
+            if len(waiting) == 1:
+                self._queue.append(host)
+        self._start_lookups()
+        return None
 
     def close(self) -> None:
         """Ask nothing any more; who waits is not called."""
@@ -118,17 +130,18 @@ class Resolver:
         self._backend.close()
 
     def _start_lookups(self) -> None:
-        while True:
-            with self._lock:
-                if not self._queue or self._places >= _PLACES or self._running >= _MOST_AT_ONCE:
-                    return
-                host = self._queue.popleft()
-                self._places += 1
-                self._running += 1
-            lookup = _Lookup(host)
+        while (lookup := self._next_lookup()) is not None:
             self._clock.call_later(_PLACE_SECONDS, functools.partial(self._free_place, lookup))
             self._clock.call_later(self._timeout, functools.partial(self._finish, lookup, _NO_REPLY))
             self._ask(lookup)
+
+    def _next_lookup(self) -> _Lookup | None:
+        with self._lock:
+            if not self._queue or self._places >= _PLACES or self._running >= _MOST_AT_ONCE:
+                return None
+            self._places += 1
+            self._running += 1
+            return _Lookup(self._queue.popleft())
 
     def _ask(self, lookup: _Lookup) -> None:
         try:
@@ -153,27 +166,26 @@ class Resolver:
             self._places -= 1
 
     def _finish(self, lookup: _Lookup, reply: DnsReply) -> None:
-        resolution = Resolution(reply.addresses, reply.error, time.monotonic() - lookup.started)
-        with self._lock:
-            self._leave_place(lookup)
-            if lookup.finished and reply.error:
-                return  # it was given up before
-            self._remember(lookup.host, resolution, reply)
-            if lookup.finished:
-                return
-            lookup.finished = True
-            self._running -= 1
-            waiting = self._waiting.pop(lookup.host, [])
-        for done in waiting:
+        resolution = Resolution(reply.addresses, reply.error, time.monotonic() - lookup.started, known_for(reply))
+        for done in self._who_waits(lookup, resolution):
             done(resolution)
         self._start_lookups()
 
-    def _remember(self, host: str, resolution: Resolution, reply: DnsReply) -> None:
-        known_for = _NEGATIVE_TTL[reply.error] if reply.error else min(max(reply.ttl, _SHORTEST_TTL), _LONGEST_TTL)
-        self._cache[host] = (time.monotonic() + known_for, resolution)
-        self._cache.move_to_end(host)
-        if len(self._cache) > _CACHED_HOSTS:
-            self._cache.popitem(last=False)
+    def _who_waits(self, lookup: _Lookup, resolution: Resolution) -> list[Callable[[Resolution], None]]:
+        """Remember the resolution, and tell who is to be called: nobody if the lookup has been finished before."""
+        with self._lock:
+            self._leave_place(lookup)
+            is_late, lookup.finished = lookup.finished, True
+            if not (is_late and resolution.error):
+                self._known[lookup.host] = resolution
+            if is_late:
+                return []
+            self._running -= 1
+            return self._waiting.pop(lookup.host, [])
+
+
+def _good_until(_: str, resolution: Resolution, now: float) -> float:
+    return now + resolution.known_for
 
 
 class _Lookup:

@@ -7,58 +7,60 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
-from types import TracebackType
 
 from img2dataset import defects
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher import FetchRequest, FetchResult, urls
-from img2dataset.fetcher.job import Finish, Job, Outcome
+from img2dataset.fetcher.job import Finish, Job
+from img2dataset.fetcher.records import FetchRequest, FetchResult, Outcome
+from img2dataset.fetcher.urls import parse
 
 
-class Stream:
+class Results:
     """Counts what went in and what came out, so that it knows its end.
 
-    `queue` takes a job for each request that is a URL, `freed` is told how many bytes the consumer is done with.
+    `feed` takes a job for each request that is a URL, `freed` is told how many bytes the consumer is done with.
     """
 
     def __init__(
         self,
         requests: Iterable[FetchRequest],
         *,
-        queue: Callable[[Job], None],
+        feed: Callable[[Job], None],
         freed: Callable[[int], None],
         largest_body: int,
     ) -> None:
         self._requests = requests
-        self._queue = queue
+        self._feed = feed
         self._freed = freed
         self._largest_body = largest_body
         self._outbox: SimpleQueue[FetchResult | None] = SimpleQueue()  # None is the end
         self._lock = threading.Lock()
-        self._outstanding = 1  # the feeder itself, so that the end is not seen before its end
+        self._outstanding = 1  # the reading itself, so that the end is not seen before its end
         self._error: BaseException | None = None
         self._abandoned = False
 
-    def feed(self) -> None:
-        """Read all requests and queue them: the work of a thread."""
-        with self:
+    def read(self) -> None:
+        """Read all requests and feed them: the work of a thread."""
+        try:
             for request in self._requests:
                 if self._abandoned:
                     break
                 self._accept(request)
+        except BaseException as error:  # noqa: BLE001 - the caller's: raised again where the results are read
+            self._error = self._error or error
         self._one_less()
 
-    def results(self) -> Iterator[FetchResult]:
+    def __iter__(self) -> Iterator[FetchResult]:
         """Every result, as it comes. An exception of the requests, or of a thread, is raised after the last."""
         try:
             while (result := self._outbox.get()) is not None:
                 try:
                     yield result
                 finally:
-                    if result.body is not None:
-                        self._freed(len(result.body))
+                    self._free(result)
         finally:
-            self._abandon()
+            self._abandoned = True
+            self._free_the_rest()
         if self._error is not None:
             raise self._error
 
@@ -67,19 +69,12 @@ class Stream:
         self._error = error
         self._outbox.put(None)
 
-    def __enter__(self) -> None:
-        """What is raised inside, by the caller's iterable, is raised again where the results are read."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> bool:
-        self._error = self._error or error
-        return True
-
     def _accept(self, request: FetchRequest) -> None:
         with self._lock:
             self._outstanding += 1
         finish = Finish(functools.partial(self._finish, request.id))
         try:
-            self._queue(Job(urls.parse(request.url), self._largest_body, finish, self._is_wanted))
+            self._feed(Job(parse(request.url), self._largest_body, finish, self._is_wanted))
         except DownloadError as error:
             finish(Outcome(None, str(error)))
         except Exception as error:  # noqa: BLE001 - a row that we cannot handle is one row
@@ -101,14 +96,12 @@ class Stream:
     def _is_wanted(self) -> bool:
         return not self._abandoned
 
-    def _abandon(self) -> None:
-        self._abandoned = True
-        self._free_the_rest()
+    def _free(self, result: FetchResult | None) -> None:
+        if result is not None and result.body is not None:
+            self._freed(len(result.body))
 
     def _free_the_rest(self) -> None:
         """Give back the memory of results that nobody will ask for."""
         with contextlib.suppress(Empty):
             while True:
-                result = self._outbox.get_nowait()
-                if result is not None and result.body is not None:
-                    self._freed(len(result.body))
+                self._free(self._outbox.get_nowait())

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from cachetools import TLRUCache
 from protego import Protego
 
 from img2dataset import defects
 from img2dataset.errors import Reason, http_status_reason
-from img2dataset.fetcher.job import Outcome
+from img2dataset.fetcher.records import Outcome
 
 PRODUCT_TOKEN = "img2dataset"
 
@@ -56,10 +56,14 @@ def _directives(value: str) -> list[tuple[str | None, str]]:
 
 @dataclass(frozen=True, slots=True)
 class RobotsRules:
-    """What an origin's robots.txt says; `parsed` is None when it allows everything, `error` is set when nothing."""
+    """What an origin's robots.txt says; `parsed` is None when it allows everything, `error` is set when nothing.
+
+    `size` is that of the file in bytes.
+    """
 
     parsed: Protego | None = None
     error: str | None = None
+    size: int = 0
 
     def refusal(self, url: str, token: str) -> str | None:
         """Why `token` may not fetch `url`, one of `Reason`; None when it may."""
@@ -74,19 +78,23 @@ class RobotsTxt:
     def __init__(self, token: str = PRODUCT_TOKEN) -> None:
         self._token = token
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[float, int, RobotsRules]] = OrderedDict()
-        self._bytes = 0
+        self._known = TLRUCache[str, RobotsRules, float](_CACHED_BYTES, _good_until, time.monotonic, _cost)
         self._waiting: dict[str, list[Callable[[RobotsRules], None]]] = {}
 
     def known(self, origin: str) -> RobotsRules | None:
         """The rules of `origin`, if they have been read."""
         with self._lock:
-            return self._unexpired(origin)
+            return self._known.get(origin)
+
+    @property
+    def asked(self) -> int:
+        """How many origins are being asked for theirs."""
+        return len(self._waiting)
 
     def wait(self, origin: str, done: Callable[[RobotsRules], None]) -> bool:
         """Call `done` when the rules of `origin` are there. True: nobody reads them yet, so the caller must."""
         with self._lock:
-            rules = self._unexpired(origin)  # they may have come since the caller asked for them
+            rules = self._known.get(origin)  # they may have come since the caller asked for them
             if rules is None:
                 waiting = self._waiting.setdefault(origin, [])
                 waiting.append(done)
@@ -94,23 +102,22 @@ class RobotsTxt:
         done(rules)
         return False
 
-    def _unexpired(self, origin: str) -> RobotsRules | None:
-        good_until, _, rules = self._known.get(origin, (0.0, 0, None))
-        return rules if time.monotonic() < good_until else None
-
     def learn(self, origin: str, outcome: Outcome) -> None:
         """The robots.txt of `origin` has been fetched, or not."""
         rules = _safe_rules(origin, outcome, self._token)
-        size = len(outcome.body or b"") + _BYTES_AT_LEAST
-        good_until = time.monotonic() + (_UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS)
         with self._lock:
-            self._bytes += size - self._known.pop(origin, (0.0, 0, None))[1]
-            self._known[origin] = (good_until, size, rules)
-            while self._bytes > _CACHED_BYTES:
-                self._bytes -= self._known.popitem(last=False)[1][1]
+            self._known[origin] = rules
             waiting = self._waiting.pop(origin, [])
         for done in waiting:
             done(rules)
+
+
+def _good_until(_: str, rules: RobotsRules, now: float) -> float:
+    return now + (_UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS)
+
+
+def _cost(rules: RobotsRules) -> int:
+    return rules.size + _BYTES_AT_LEAST
 
 
 def _safe_rules(origin: str, outcome: Outcome, token: str) -> RobotsRules:
@@ -125,7 +132,8 @@ def _rules(outcome: Outcome, token: str) -> RobotsRules:
     """As RFC 9309, 2.3.1: an answer of 4xx, and too many redirects, allow everything; no answer and 5xx nothing."""
     if outcome.body is not None:
         text = _whole_lines(outcome.body).decode("utf-8", "replace")
-        return RobotsRules(parsed=Protego.parse("\n".join(_without_others(text.splitlines(), token))))
+        parsed = Protego.parse("\n".join(_without_others(text.splitlines(), token)))
+        return RobotsRules(parsed, size=len(outcome.body))
     status = outcome.http_status or 0
     if outcome.error == http_status_reason(status) and 400 <= status < 500:
         return RobotsRules()

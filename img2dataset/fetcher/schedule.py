@@ -8,47 +8,62 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.host import Host
 from img2dataset.fetcher.job import Job
-from img2dataset.fetcher.memory import ByteBudget
+from img2dataset.fetcher.memory import Memory, Room
 
 _HOSTS_REMEMBERED = 10_000  # of a kilobyte each
+
+
+class Turn(NamedTuple):
+    """A job that a thread has taken: it holds a connection of its host until it is released, and room in memory."""
+
+    job: Job
+    room: Room
 
 
 class Schedule:
     """A queue that knows hosts, pauses and memory. Thread-safe.
 
+        admit ─► (preparation) ─► add ─► take ─► release
+          └─► away: the host is down ──► `send_back`, when it is worth another try
+
     Jobs come out in their order, but for two things: a job whose host may not be asked now lets the others pass, and a
     thread is given another job of the host that it has a connection to, if that one is not far ahead (`lookahead` jobs)
-    of its turn. A job that comes out holds a connection of its host and memory until it is released.
+    of its turn. `send_back` begins anew with a job whose host was down; `need_thread` is called when there is work that
+    no thread waits for.
     """
 
     def __init__(
         self,
-        budget: ByteBudget,
+        memory: Memory,
         clock: Clock,
         *,
         max_connections_per_host: int | None,
         lookahead: int,
+        send_back: Callable[[Job], None],
         need_thread: Callable[[], None],
     ) -> None:
-        self._budget = budget
+        self._memory = memory
         self._clock = clock
         self._most_connections = max_connections_per_host or math.inf
         self._lookahead = lookahead
+        self._send_back = send_back
         self._need_thread = need_thread
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = 0
         self._hosts: dict[str, Host] = {}
-        self._waiting = 0  # jobs of all hosts, the large ones too
-        self._waited_for: Host | None = None  # the last one that waits though it never answered, as no other job did
         self._forget_at = _HOSTS_REMEMBERED
-        # A host stands here once for each of its waiting jobs, or more often; those that must pause are taken out, and
-        # counted in `Host.parked` to be put back.
+        self._waiting = 0  # jobs of all hosts, those that are away and the large ones too
+        self._waited_for: Host | None = None  # the last one that waits though it never answered, as no other job did
+        # A host stands here once for each of its waiting jobs, but for those that must pause, which are `Host.parked`,
+        # and once more for each job that was taken out of turn: those turns are `Host.spare`, and passed over.
         self._turns: deque[Host] = deque()
+        self._spare = 0
         # Jobs whose size is known to be above the usual: each waits until all of its size is free, and all others wait
         # for it.
         self._large: deque[Job] = deque()
@@ -57,69 +72,57 @@ class Schedule:
         self._taken = 0
         self._closed = False
 
+    @property
+    def ready(self) -> int:
+        """How many jobs could be taken, as far as is known."""
+        return len(self._turns) - self._spare
+
+    def admit(self, job: Job) -> bool:
+        """Whether the job may be prepared. If not, its host is down, and it is sent back when that is over.
+
+        Raises `DownloadError` (host failing) when the host has been down for too long.
+        """
+        with self._lock:
+            return self._admit(self._host(job), job)
+
     def add(self, job: Job) -> None:
-        """Queue a new job at the end."""
+        """Queue a job that has been prepared: at the end when it is new, before all others if it was under way.
+
+        Raises `DownloadError` as `admit` does, for the host may have gone down meanwhile.
+        """
+        is_new = not (job.number or job.is_robots_txt)
         with self._lock:
-            self._added += 1
-            job.number = self._added
             host = self._host(job)
+            if self._admit(host, job):
+                self._waiting += 1
+                self._queue(job, host, is_new)
+                self._work_has_come()
+        if is_new:
             self._there_is_work_besides(host)
-            host.waiting.append(job)
-            self._waiting += 1
-            self._turns.append(host)
-            self._work_has_come()
 
-    def resume(self, job: Job) -> None:
-        """Queue a job that has been under way before all others."""
-        with self._lock:
-            self._waiting += 1
-            if job.room is not None:
-                self._large.append(job)
-            else:
-                host = self._host(job)
-                if job.is_probe:
-                    host.resume_probe()
-                    host.waiting.append(job)
-                else:
-                    host.waiting.appendleft(job)
-                self._turns.appendleft(host)
-            self._work_has_come()
-
-    def resume_later(self, job: Job, seconds: float) -> None:
-        """As `resume`, in `seconds`."""
-        self._clock.call_later(seconds, functools.partial(self.resume, job))
-
-    def take(self, last: str | None) -> Job | None:
+    def take(self, last: str | None) -> Turn | None:
         """Wait for the next job, preferably on the host `last`; None once the schedule is closed."""
         with self._lock:
             while not self._closed:
-                job = self._next(last, time.monotonic())
-                if job is not None:
+                turn = self._next(last, time.monotonic())
+                if turn is not None:
                     if self._turns or self._large:
                         self._work_has_come()  # what woke this thread may be work for another one, too
-                    return job
+                    return turn
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
         return None
 
-    def release(self, job: Job, *, reached: bool = False) -> None:
-        """The job uses its host no more, which has answered if `reached`; memory that it still holds is free.
+    def release(self, job: Job, *, reached: bool) -> None:
+        """The job uses its host no more, which has answered if `reached`."""
 
-        Only the thread that has taken the job can release it, and only once.
-        """
-        with self._lock:
-            if job.holder != threading.get_ident():
-                return
-            job.holder = None
-            host = self._host(job)
+        def learn(host: Host, _: float) -> None:
             host.running -= 1
-            self._budget.release(job.reserved)
-            job.reserved = 0
-            was_down = host.is_down(time.monotonic())
             if reached:
                 host.reached(by_probe=job.is_probe)
-            self._unpark(host, most=math.inf if was_down else 1)
+
+        self._learn(job, learn)
 
     def unreachable(self, job: Job, longest: float, lookup: object = None) -> None:
         """The job's host could not be resolved, by `lookup`, or connected to.
@@ -127,20 +130,23 @@ class Schedule:
         While no job of another host waits there is no hurry: one that never answered is waited for, too, for `longest`
         seconds.
         """
-        with self._lock:
-            host = self._host(job)
-            others_wait = self._waiting > len(host.waiting)
-            if host.unreachable(time.monotonic(), lookup, patience=0.0 if others_wait else longest):
+
+        def learn(host: Host, now: float) -> None:
+            others_wait = self._waiting > len(host.waiting) + len(host.away)
+            if host.unreachable(now, lookup, patience=0.0 if others_wait else longest):
                 self._waited_for = host
                 self._wait_for_probe(host)
-            self._unpark(host)
+
+        self._learn(job, learn)
 
     def throttled(self, job: Job, retry_after: float | None, longest: float) -> None:
         """The job's host has answered that it is asked too much; all threads leave it alone for a while."""
-        with self._lock:
-            host = self._host(job)
-            pause = host.throttled(time.monotonic(), retry_after, longest)
-        self._clock.call_later(pause, functools.partial(self._pause_is_over, host))
+
+        def learn(host: Host, now: float) -> None:
+            pause = host.throttled(now, retry_after, longest)
+            self._clock.call_later(pause, functools.partial(self._learn, host))
+
+        self._learn(job, learn)
 
     def memory_is_free(self) -> None:
         """Some memory has become free. Cheap while there is enough of it."""
@@ -159,85 +165,119 @@ class Schedule:
             self._closed = True
             self._changed.notify_all()
 
-    def _next(self, last: str | None, now: float) -> Job | None:
+    # ------------------------------------------------------------------------------------------- what is next
+
+    def _queue(self, job: Job, host: Host, is_new: bool) -> None:
+        if job.needs is not None:
+            self._large.append(job)
+        elif is_new:
+            self._added += 1
+            job.number = self._added
+            host.waiting.append(job)
+            self._turns.append(host)
+        else:
+            host.waiting.appendleft(job)
+            self._turns.appendleft(host)
+
+    def _next(self, last: str | None, now: float) -> Turn | None:
         large = self._large[0] if self._large else None
         if large and self._host(large).free_turns(now) >= 1:
-            reserved = self._admit(large.room)
-            return None if reserved is None else self._start_large(reserved, now)
-        reserved = self._admit(None)
-        if reserved is None:
+            room = self._room(large.needs)
+            return self._start(self._large.popleft(), room) if room else None
+        room = self._room(None)
+        if room is None:
             return None
         host = self._host_with_turn(last, now)
         if host is None:
-            self._budget.release(reserved)
+            room.free()
             return None
-        return self._started(host, host.next_job(now), reserved)
+        return self._start(host.waiting.popleft(), room)
 
-    def _admit(self, room: int | None) -> int | None:
+    def _room(self, size: int | None) -> Room | None:
         self._starved = True  # before the question: whoever gives memory back after a refusal sees it
-        reserved = self._budget.admit(room)
-        self._starved = reserved is None
-        return reserved
+        room = self._memory.admit(size)
+        self._starved = room is None
+        return room
 
-    def _start_large(self, reserved: int, now: float) -> Job:
-        job = self._large.popleft()
-        host = self._host(job)
-        host.start(job, now)
-        return self._started(host, job, reserved)
-
-    def _started(self, host: Host, job: Job, reserved: int) -> Job:
+    def _start(self, job: Job, room: Room) -> Turn:
+        self._host(job).running += 1
         self._waiting -= 1
-        job.holder = threading.get_ident()
-        job.reserved = reserved
         self._taken += 1
-        if job.is_probe:
-            self._wait_for_probe(host)
-        return job
-
-    def _there_is_work_besides(self, busy: Host) -> None:
-        host = self._waited_for
-        if host is not None and host is not busy:
-            self._waited_for = None
-            host.others_have_come(time.monotonic())
-            self._unpark(host)
-
-    def _wait_for_probe(self, host: Host) -> None:
-        self._clock.call_later(host.until_probe(time.monotonic()), functools.partial(self._pause_is_over, host))
+        return Turn(job, room)
 
     def _host_with_turn(self, last: str | None, now: float) -> Host | None:
         known = self._hosts.get(last) if last is not None else None
         if known and known.waiting and self._is_near(known.waiting[0]) and known.free_turns(now) >= 1:
+            if known.parked:
+                known.parked -= 1
+            else:
+                self._spare_turns(known, 1)
             return known
         while self._turns:
             host = self._turns.popleft()
-            if not host.waiting:
-                continue
-            if host.free_turns(now) >= 1:
+            if host.spare:
+                self._spare_turns(host, -1)
+            elif host.free_turns(now) >= 1:
                 return host
-            host.parked += 1
+            else:
+                host.parked += 1
         return None
+
+    def _spare_turns(self, host: Host, count: int) -> None:
+        host.spare += count
+        self._spare += count
 
     def _is_near(self, job: Job) -> bool:
         return job.number - self._taken < self._lookahead
-
-    def _pause_is_over(self, host: Host) -> None:
-        with self._lock:
-            self._unpark(host)
-
-    def _unpark(self, host: Host, most: float = math.inf) -> None:
-        """Give a host turns back, as many as may be used now."""
-        turns = min(host.parked, most, host.free_turns(time.monotonic())) if host.parked else 0
-        while turns >= 1:
-            turns -= 1
-            host.parked -= 1
-            self._turns.appendleft(host)
-        self._work_has_come()
 
     def _work_has_come(self) -> None:
         if self._idle:
             self._changed.notify()
         else:
             self._need_thread()
+
+    # ------------------------------------------------------------------------------------------ what hosts do
+
+    def _admit(self, host: Host, job: Job) -> bool:
+        is_admitted = host.admit(job, time.monotonic())
+        if not is_admitted:
+            self._waiting += 1
+        elif job.is_probe:
+            self._wait_for_probe(host)
+        return is_admitted
+
+    def _learn(self, of: Job | Host, learn: Callable[[Host, float], None] | None = None) -> None:
+        """Tell a host something, or that time has passed, and let those of its jobs go on that may."""
+        with self._lock:
+            now = time.monotonic()
+            host = of if isinstance(of, Host) else self._host(of)
+            if learn:
+                learn(host, now)
+            if host.is_down(now):
+                self._spare_turns(host, host.send_away())
+            returning = host.returning(now)
+            self._waiting -= len(returning)
+            self._unpark(host, now)
+        for job in returning:
+            self._send_back(job)
+
+    def _unpark(self, host: Host, now: float) -> None:
+        """Give a host turns back, as many as may be used now."""
+        turns = min(host.parked, host.free_turns(now)) if host.parked else 0
+        while turns >= 1:
+            turns -= 1
+            host.parked -= 1
+            self._turns.appendleft(host)
+        self._work_has_come()
+
+    def _wait_for_probe(self, host: Host) -> None:
+        self._clock.call_later(host.until_probe(time.monotonic()), functools.partial(self._learn, host))
+
+    def _there_is_work_besides(self, busy: Host) -> None:
+        host = self._waited_for
+        if host is not None and host is not busy:
+            self._waited_for = None
+            self._learn(host, Host.others_have_come)
 
     def _host(self, job: Job) -> Host:
         host = self._hosts.get(job.target.host)

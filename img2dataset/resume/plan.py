@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from img2dataset.errors import OptionsError, ShardError
+from img2dataset.fetcher.retries import is_to_retry
 from img2dataset.filesystem import Folder
 from img2dataset.reader import Reader
 from img2dataset.resume.finished import UNREADABLE, FinishedShard
@@ -203,7 +204,7 @@ def _with_rows_to_retry(runs: list[Run], look: Callable[[int], Finished], reader
         id - run.base
         for run in runs
         for id in run.ids
-        if any(reader.options.is_to_retry(message) for message in look(id).messages)
+        if any(is_to_retry(message, reader.options.retry_statuses) for message in look(id).messages)
     }
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from contextlib import suppress
 
 import pycurl
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.engine.contract import Answer, Body, ConnectError, EngineSettings, Header, Hop
+from img2dataset.fetcher.engine.answer import Answer, Header
+from img2dataset.fetcher.engine.body import Body
+from img2dataset.fetcher.engine.contract import ConnectError, EngineSettings, Hop
+from img2dataset.fetcher.engine.failures import ERRNO_REASONS
 from img2dataset.fetcher.engine.kept_sockets import KeptSockets
 
 # Every thread has such a buffer. With libcurl's 16 KB a request costs 0.06 ms more, with 256 KB 0.02 ms less.
@@ -45,14 +47,6 @@ _REASONS = {
     pycurl.E_FILESIZE_EXCEEDED: Reason.BODY_TOO_LARGE,
     pycurl.E_BAD_CONTENT_ENCODING: Reason.BODY_UNDECODABLE,
 }
-_CONNECT_REASONS = {
-    errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
-    errno.ECONNRESET: Reason.CONNECTION_RESET,
-    errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
-    errno.ENETUNREACH: Reason.HOST_UNREACHABLE,
-    errno.ETIMEDOUT: Reason.TIMED_OUT,
-}
-
 
 # Of all handles: a host that one thread has shaken hands with costs the others half as much CPU.
 _TLS_SESSIONS = pycurl.CurlShare()
@@ -220,7 +214,7 @@ class CurlEngine:
             return
         if code == pycurl.E_COULDNT_CONNECT:
             error_number = int(self._curl.getinfo(pycurl.OS_ERRNO))
-            raise ConnectError(_CONNECT_REASONS.get(error_number, Reason.CONNECTION_FAILED))
+            raise ConnectError(ERRNO_REASONS.get(error_number, Reason.CONNECTION_FAILED))
         if code == pycurl.E_OPERATION_TIMEDOUT and not self._curl.getinfo(pycurl.CONNECT_TIME):
             raise ConnectError(Reason.TIMED_OUT)
         if hop.proxy and int(self._curl.getinfo(pycurl.HTTP_CONNECTCODE)) >= 400:

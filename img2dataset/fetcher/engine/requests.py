@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import logging
 import ssl
@@ -19,21 +18,16 @@ import urllib3.exceptions
 import urllib3.util.connection
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.engine.contract import Answer, Body, ConnectError, EngineSettings, Header, Hop
+from img2dataset.fetcher.engine.answer import Answer, Header
+from img2dataset.fetcher.engine.body import Body
+from img2dataset.fetcher.engine.contract import ConnectError, EngineSettings, Hop
+from img2dataset.fetcher.engine.failures import ERRNO_REASONS
 from img2dataset.fetcher.engine.pinned import Deadline, PinnedAdapter, this_thread
 
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns on the terminal of every odd header
 
 _CHUNK_BYTES = 64 * 1024
 
-_ERRNO_REASONS = {
-    errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
-    errno.ECONNRESET: Reason.CONNECTION_RESET,
-    errno.EPIPE: Reason.CONNECTION_RESET,
-    errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
-    errno.ENETUNREACH: Reason.HOST_UNREACHABLE,
-    errno.ETIMEDOUT: Reason.TIMED_OUT,
-}
 # The first that is found in the chain of causes says what happened, so the most telling come first.
 _TYPE_REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (urllib3.exceptions.ProxyError, Reason.PROXY_FAILED),
@@ -137,8 +131,8 @@ def _read(raw: urllib3.HTTPResponse) -> bytes:
 def _reason(error: BaseException) -> str:
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, OSError) and cause.errno in _ERRNO_REASONS:
-            return _ERRNO_REASONS[cause.errno]
+        if isinstance(cause, OSError) and cause.errno in ERRNO_REASONS:
+            return ERRNO_REASONS[cause.errno]
     for kind, reason in _TYPE_REASONS:
         if any(isinstance(cause, kind) for cause in causes):
             return reason

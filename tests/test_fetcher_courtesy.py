@@ -7,15 +7,15 @@ import time
 
 import pytest
 from dnsserver import SERVFAIL, DnsServer
-from fetching import Stopwatch, asking, fetch_all, fetch_one
+from fetching import Stopwatch, asking, fetch_all, fetch_one, fetch_options
 from mockserver import PHOTO, MockServer
 
-from img2dataset.errors import Reason, is_passing
+from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.fetcher.host import Host
-from img2dataset.fetcher.job import Outcome
+from img2dataset.fetcher.records import Outcome
+from img2dataset.fetcher.retries import PASSING
 from img2dataset.fetcher.robots import RobotsTxt, opted_out
-from img2dataset.options import FetchOptions
 
 # ------------------------------------------------------------------------------------------- connections of a host
 
@@ -38,7 +38,7 @@ def test_a_limited_host_idles_no_thread_while_others_have_work(many_hosts: MockS
     """20 URLs of a slow host stand first, behind them 40 of others; of four threads one may ask the slow host."""
     slow = [FetchRequest("slow", many_hosts.url("/photo/10x10.jpg?delay=0.05", "127.0.0.31")) for _ in range(20)]
     quick = [FetchRequest("quick", many_hosts.url("/photo/10x10.jpg", f"127.0.1.{n}")) for n in range(1, 41)]
-    options = FetchOptions(thread_count=4, max_connections_per_host=1, http_client=engine)
+    options = fetch_options(thread_count=4, max_connections_per_host=1, http_client=engine)
     with Fetcher(options) as fetcher:
         order = [result.id for result in fetcher.fetch([*slow, *quick])]
     assert order[:50].count("quick") == 40
@@ -59,7 +59,7 @@ def test_a_host_that_is_asked_too_much_is_left_alone_by_all_threads(
 ) -> None:
     tired, other = "127.0.0.51", "127.0.0.52"
     first = many_hosts.url(f"/retry-after?status={status}&seconds=1", tired)
-    with Fetcher(FetchOptions(thread_count=8, http_client=engine, retries=1)) as fetcher:
+    with Fetcher(fetch_options(thread_count=8, http_client=engine, retries=1)) as fetcher:
 
         def requests():  # type: ignore[no-untyped-def]
             yield FetchRequest("first", first)
@@ -97,7 +97,7 @@ def test_urls_of_a_host_that_refuses_fail_fast_after_a_while(server: MockServer,
     assert living.body == PHOTO
     assert [(result.error, result.attempts) for result in results[:5]] == [(Reason.CONNECTION_REFUSED, 1)] * 5
     assert [(result.error, result.attempts) for result in results[5:]] == [(Reason.HOST_FAILING, 0)] * 25
-    assert is_passing(Reason.HOST_FAILING)
+    assert Reason.HOST_FAILING in PASSING
 
 
 def test_a_retry_on_a_failing_host_keeps_its_own_reason(engine: str, unused_port: int) -> None:
@@ -118,7 +118,7 @@ def test_urls_of_a_host_that_does_not_resolve_fail_fast_after_a_while(server: Mo
     dns.zone["broken.test"] = SERVFAIL
     errors = []
     others = [FetchRequest(number, server.url(f"/photo/8x8.png?delay=1&{number}")) for number in range(20)]
-    with Fetcher(FetchOptions(retries=0, max_connections_per_host=1), backend=asking(dns.server)) as fetcher:
+    with Fetcher(fetch_options(retries=0, max_connections_per_host=1), backend=asking(dns.server)) as fetcher:
         waiting = fetcher.fetch(others)
         next(waiting)
         for _ in range(6):
@@ -292,9 +292,9 @@ def test_of_a_huge_robots_txt_the_beginning_is_read(server: MockServer, engine: 
 def test_robots_txt_keeps_no_room(many_hosts: MockServer, engine: str) -> None:
     many_hosts.robots = (200, "User-agent: *\nDisallow: /private" + "\nDisallow: /filler" * 5000)
     urls = [many_hosts.url("/chunked", f"127.0.4.{number}") for number in range(1, 21)]
-    with Fetcher(FetchOptions(respect_robots_txt=True, http_client=engine)) as fetcher:
+    with Fetcher(fetch_options(respect_robots_txt=True, http_client=engine)) as fetcher:
         results = list(fetcher.fetch(FetchRequest(url, url) for url in urls))
-        assert fetcher.budget.used == 0
+        assert fetcher.memory.used == 0
     assert all(result.body for result in results)
 
 
