@@ -326,8 +326,8 @@ def test_what_is_remembered_of_robots_txt_is_bounded() -> None:
     robots = RobotsTxt()
     text = b"User-agent: *\nDisallow: /" + b"x" * 400_000
     for number in range(100):
-        assert robots.wait(f"http://{number}", lambda _: None)
-        robots.learn(f"http://{number}", Outcome(text, None))
+        assert robots.ask(f"http://{number}", lambda _: None, lambda _: None) is None
+        robots.read(f"http://{number}", Outcome(text, None))
     known = [number for number in range(100) if robots.known(f"http://{number}")]
     assert 20 < len(known) < 60
     assert known[-1] == 99

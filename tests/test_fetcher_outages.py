@@ -18,7 +18,7 @@ from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.fetcher import host as host_module
 from img2dataset.fetcher.host import Host
-from img2dataset.fetcher.job import Finish, Job
+from img2dataset.fetcher.job import Job
 from img2dataset.fetcher.urls import parse
 
 KEPT = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nimage"
@@ -157,7 +157,7 @@ def test_a_skipped_host_that_came_back_is_noticed(engine: str, monkeypatch: pyte
 
 
 def _job() -> Job:
-    return Job(parse("http://127.0.0.1/"), 1, Finish(lambda _: None))
+    return Job(parse("http://127.0.0.1/"), 1, lambda _: None)
 
 
 def _away(host: Host, count: int, now: float) -> list[Job]:

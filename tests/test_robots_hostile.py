@@ -61,7 +61,7 @@ PARTS = (
 
 def rules_of(text: bytes) -> RobotsRules:
     robots = RobotsTxt()
-    robots.learn(ORIGIN, Outcome(text, None))
+    robots.read(ORIGIN, Outcome(text, None))
     rules = robots.known(ORIGIN)
     assert rules is not None
     assert rules.error != Reason.INTERNAL_ERROR

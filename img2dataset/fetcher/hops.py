@@ -83,7 +83,7 @@ class Hops:
             self._deliver(job, room, after.body)
 
     def _deliver(self, job: Job, room: Room, body: bytes) -> None:
-        if job.finish(job.outcome(body, None)):
+        if job.finish(body):
             room.hand_over()
         room.free()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,25 +15,6 @@ def _always() -> bool:
     return True
 
 
-class Finish:
-    """Calls a function with an outcome: the first one, whoever brings it."""
-
-    __slots__ = ("_function", "_lock", "is_done")
-
-    def __init__(self, function: Callable[[Outcome], None]) -> None:
-        self.is_done = False
-        self._function = function
-        self._lock = threading.Lock()
-
-    def __call__(self, outcome: Outcome) -> bool:
-        """Returns whether this was the first."""
-        with self._lock:
-            is_late, self.is_done = self.is_done, True
-        if not is_late:
-            self._function(outcome)
-        return not is_late
-
-
 @dataclass(slots=True, eq=False)
 class Job:
     """What is known of a URL between its first step and its outcome. One thread has it at a time.
@@ -43,13 +23,14 @@ class Job:
         ▲                       │
         └── a redirect, a retry ┘
 
-    `finish` is called from any thread. `is_wanted` is asked before each step: a job that nobody waits for any more is
-    dropped. `limit` is the largest body in bytes. A robots.txt itself is fetched without asking for leave.
+    `ended` is called with the outcome, once, from any thread. `is_wanted` is asked before each step: a job that nobody
+    waits for any more is dropped. `limit` is the largest body in bytes. A robots.txt itself is fetched without asking
+    for leave.
     """
 
     first: Target
     limit: int
-    finish: Finish
+    ended: Callable[[Outcome], None]
     is_wanted: Callable[[], bool] = _always
     is_robots_txt: bool = False
 
@@ -73,13 +54,14 @@ class Job:
     retries: int = 0
     http_status: int | None = None
     last_error: str | None = None
+    is_finished: bool = False
 
     def __post_init__(self) -> None:
         self.target = self.first
 
     def is_over(self) -> bool:
         """Whether nothing is to be done any more."""
-        return self.finish.is_done or not self.is_wanted()
+        return self.is_finished or not self.is_wanted()
 
     def start_again(self) -> None:
         """Begin a new attempt, at the first hop."""
@@ -99,7 +81,11 @@ class Job:
         self.rules = self.needs = None
         self.is_probe = False
 
-    def outcome(self, body: bytes | None, error: str | None) -> Outcome:
-        """The outcome, if the job ends here."""
+    def finish(self, body: bytes | None, error: str | None = None) -> bool:
+        """End here. Returns False when the job has ended before, by a mistake."""
+        if self.is_finished:
+            return False
+        self.is_finished = True
         final_url = self.target.url if self.redirects else None
-        return Outcome(body, error, self.attempts, self.http_status, final_url)
+        self.ended(Outcome(body, error, self.attempts, self.http_status, final_url))
+        return True

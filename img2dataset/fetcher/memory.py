@@ -47,13 +47,17 @@ class Memory:
         with self._lock:
             self.used -= count
 
-    def _grow(self, by: int) -> bool:
+    def resize(self, room: Room, size: int) -> bool:
+        """Give a room another size. False: there is no more memory."""
         with self._lock:
-            return self._use(by, self.total)
+            if not self._use(size - room.size, self.total):
+                return False
+            room.size = size
+            return True
 
-    def _fit(self, reserved: int, size: int) -> None:
+    def expect(self, size: int) -> None:
+        """A body had this size: the next ones may have it too."""
         with self._lock:
-            self.used -= reserved - size
             self._expected += (size - self._expected) * _LEARNING_RATE
 
 
@@ -68,16 +72,12 @@ class Room:
 
     def grow(self, size: int) -> bool:
         """Have `size` bytes, or more. False: there are no more."""
-        if size > self.size:
-            if not self._memory._grow(size - self.size):
-                return False
-            self.size = size
-        return True
+        return size <= self.size or self._memory.resize(self, size)
 
     def fit(self, size: int) -> None:
-        """The body is whole: give back what it does not need. What others will need is expected accordingly."""
-        self._memory._fit(self.size, size)
-        self.size = size
+        """The body is whole: give back what it does not need."""
+        self._memory.resize(self, size)
+        self._memory.expect(size)
 
     def hand_over(self) -> None:
         """Whoever has the bytes from now on calls `Memory.release`."""
@@ -85,6 +85,4 @@ class Room:
 
     def free(self) -> None:
         """Give back what is left of it."""
-        if self.size:
-            self._memory.release(self.size)
-            self.size = 0
+        self._memory.resize(self, 0)

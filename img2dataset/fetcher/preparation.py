@@ -13,7 +13,7 @@ from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.engine import Hop
 from img2dataset.fetcher.guard import Guard
-from img2dataset.fetcher.job import Finish, Job
+from img2dataset.fetcher.job import Job
 from img2dataset.fetcher.memory import Memory
 from img2dataset.fetcher.proxies import Proxies
 from img2dataset.fetcher.records import Outcome
@@ -116,38 +116,35 @@ class Preparation:
             self._find_rules(job, self.robots)
 
     def _find_rules(self, job: Job, robots: RobotsTxt) -> None:
-        origin = job.target.origin
-        known = robots.known(origin)
+        def fetch_it(origin: str) -> None:
+            def read(outcome: Outcome) -> None:
+                self.memory.release(len(outcome.body or b""))
+                robots.read(origin, outcome)
+
+            reader = Job(join(job.target, "/robots.txt"), ROBOTS_TXT_BYTES, read, is_robots_txt=True)
+            reader.seen_public = job.seen_public
+            reader.is_probe = job.is_probe
+            self.prepare(reader)
+
+        known = robots.ask(job.target.origin, functools.partial(self.step, job, self._ruled), fetch_it)
         if known:
             self._ruled(job, known)
-        elif robots.wait(origin, functools.partial(self.step, job, self._ruled)):
-            self._read_robots_txt(job, origin, robots)
 
     def _ruled(self, job: Job, rules: RobotsRules) -> None:
         job.rules = rules
         self.schedule.add(job)
-
-    def _read_robots_txt(self, job: Job, origin: str, robots: RobotsTxt) -> None:
-        def read(outcome: Outcome) -> None:
-            self.memory.release(len(outcome.body or b""))
-            robots.learn(origin, outcome)
-
-        reader = Job(join(job.target, "/robots.txt"), ROBOTS_TXT_BYTES, Finish(read), is_robots_txt=True)
-        reader.seen_public = job.seen_public
-        reader.is_probe = job.is_probe
-        self.prepare(reader)
 
     # --------------------------------------------------------------------------------------------------- the ends
 
     def failed(self, job: Job, reason: str, retry_after: float | None = None) -> None:
         """Try again, if that may help, or finish."""
         if reason == Reason.HOST_FAILING:
-            job.finish(job.outcome(None, job.last_error or reason))
+            job.finish(None, job.last_error or reason)
             return
         job.last_error = reason
         wait = wait_before_retry(reason, job.retries, retry_after, self.limits)
         if wait is None:
-            job.finish(job.outcome(None, reason))
+            job.finish(None, reason)
             return
         job.retries += 1
         job.start_again()
@@ -157,4 +154,4 @@ class Preparation:
         """End a job by an exception that nobody expected."""
         if not self.schedule.is_closed:  # for then the libraries are right to complain
             defects.tell(error, job.first.url)
-        job.finish(job.outcome(None, Reason.INTERNAL_ERROR))
+        job.finish(None, Reason.INTERNAL_ERROR)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
-from cachetools import TLRUCache
-
 from img2dataset import defects
 from img2dataset.errors import Reason
+from img2dataset.fetcher.answers import Answers
 from img2dataset.fetcher.clock import Clock
 
 _CACHED_HOSTS = 50_000
@@ -73,7 +72,7 @@ def known_for(reply: DnsReply) -> float:
     return _NEGATIVE_TTL[reply.error] if reply.error else min(max(reply.ttl, _SHORTEST_TTL), _LONGEST_TTL)
 
 
-class Resolver:
+class Resolver(Answers[Resolution]):
     """One lookup for a host at a time, for all of a process's threads; answers and refusals are cached.
 
         in the queue ──► asked, with a place ── a second ──► asked, without ── an answer, or `timeout` ──► finished
@@ -84,50 +83,34 @@ class Resolver:
     """
 
     def __init__(self, backend: Backend, clock: Clock, timeout: float) -> None:
+        super().__init__(_CACHED_HOSTS, lambda resolution: resolution.known_for)
         self._backend = backend
         self._clock = clock
         self._timeout = timeout
-        self._lock = threading.Lock()
-        self._known = TLRUCache[str, Resolution, float](_CACHED_HOSTS, _good_until, time.monotonic)
-        self._waiting: dict[str, list[Callable[[Resolution], None]]] = {}
+        self._places_lock = threading.Lock()
         self._queue: deque[str] = deque()
         self._places = 0
         self._running = 0
         self._closed = False
-
-    def known(self, host: str) -> Resolution | None:
-        """What is known of `host` without asking."""
-        with self._lock:
-            return self._known.get(host)
-
-    @property
-    def asked(self) -> int:
-        """How many names are being asked for, or stand in the queue for that."""
-        return len(self._waiting)
 
     def resolve(self, host: str, done: Callable[[Resolution], None]) -> Resolution | None:
         """What is known of `host`; if that is nothing, `done` is called with it later, from any thread.
 
         It is called within `timeout`; the time in the queue, when many lookups are under way, is not counted.
         """
-        with self._lock:
-            known = self._known.get(host)
-            if known is not None:
-                return known
-            waiting = self._waiting.setdefault(host, [])
-            waiting.append(done)
-            if len(waiting) == 1:
-                self._queue.append(host)
-        self._start_lookups()
-        return None
+        return self.ask(host, done, self._look_up)
 
     def close(self) -> None:
         """Ask nothing any more; who waits is not called."""
         self._closed = True
-        with self._lock:
+        with self._places_lock:
             self._queue.clear()
-            self._waiting.clear()
+        self.forget_who_asked()
         self._backend.close()
+
+    def _look_up(self, host: str) -> None:
+        self._queue.append(host)
+        self._start_lookups()
 
     def _start_lookups(self) -> None:
         while (lookup := self._next_lookup()) is not None:
@@ -136,7 +119,7 @@ class Resolver:
             self._ask(lookup)
 
     def _next_lookup(self) -> _Lookup | None:
-        with self._lock:
+        with self._places_lock:
             if not self._queue or self._places >= _PLACES or self._running >= _MOST_AT_ONCE:
                 return None
             self._places += 1
@@ -156,7 +139,7 @@ class Resolver:
         self._clock.call_later(0, functools.partial(self._finish, lookup, reply))
 
     def _free_place(self, lookup: _Lookup) -> None:
-        with self._lock:
+        with self._places_lock:
             self._leave_place(lookup)
         self._start_lookups()
 
@@ -166,26 +149,15 @@ class Resolver:
             self._places -= 1
 
     def _finish(self, lookup: _Lookup, reply: DnsReply) -> None:
-        resolution = Resolution(reply.addresses, reply.error, time.monotonic() - lookup.started, known_for(reply))
-        for done in self._who_waits(lookup, resolution):
-            done(resolution)
-        self._start_lookups()
-
-    def _who_waits(self, lookup: _Lookup, resolution: Resolution) -> list[Callable[[Resolution], None]]:
-        """Remember the resolution, and tell who is to be called: nobody if the lookup has been finished before."""
-        with self._lock:
+        with self._places_lock:
             self._leave_place(lookup)
             is_late, lookup.finished = lookup.finished, True
-            if not (is_late and resolution.error):
-                self._known[lookup.host] = resolution
-            if is_late:
-                return []
-            self._running -= 1
-            return self._waiting.pop(lookup.host, [])
-
-
-def _good_until(_: str, resolution: Resolution, now: float) -> float:
-    return now + resolution.known_for
+            if not is_late:
+                self._running -= 1
+        if not (is_late and reply.error):
+            seconds = time.monotonic() - lookup.started
+            self.learn(lookup.host, Resolution(reply.addresses, reply.error, seconds, known_for(reply)))
+        self._start_lookups()
 
 
 class _Lookup:

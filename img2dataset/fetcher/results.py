@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 
 from img2dataset import defects
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.job import Finish, Job
+from img2dataset.fetcher.job import Job
 from img2dataset.fetcher.records import FetchRequest, FetchResult, Outcome
 from img2dataset.fetcher.urls import parse
 
@@ -72,16 +72,18 @@ class Results:
     def _accept(self, request: FetchRequest) -> None:
         with self._lock:
             self._outstanding += 1
-        finish = Finish(functools.partial(self._finish, request.id))
+        ended = functools.partial(self._ended, request.id)
         try:
-            self._feed(Job(parse(request.url), self._largest_body, finish, self._is_wanted))
+            job = Job(parse(request.url), self._largest_body, ended, self._is_wanted)
         except DownloadError as error:
-            finish(Outcome(None, str(error)))
+            ended(Outcome(None, str(error)))
         except Exception as error:  # noqa: BLE001 - a row that we cannot handle is one row
             defects.tell(error, str(request.url))
-            finish(Outcome(None, Reason.INTERNAL_ERROR))
+            ended(Outcome(None, Reason.INTERNAL_ERROR))
+        else:
+            self._feed(job)
 
-    def _finish(self, request_id: object, outcome: Outcome) -> None:
+    def _ended(self, request_id: object, outcome: Outcome) -> None:
         self._outbox.put(FetchResult(request_id, *outcome))
         self._one_less()
         if self._abandoned:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cachetools import TLRUCache
 from protego import Protego
 
 from img2dataset import defects
 from img2dataset.errors import Reason, http_status_reason
+from img2dataset.fetcher.answers import Answers
 from img2dataset.fetcher.records import Outcome
 
 PRODUCT_TOKEN = "img2dataset"
@@ -72,48 +70,20 @@ class RobotsRules:
         return None if self.parsed.can_fetch(url, token) else Reason.DISALLOWED_BY_ROBOTS_TXT
 
 
-class RobotsTxt:
+class RobotsTxt(Answers[RobotsRules]):
     """The rules of each origin for `token`: read once, kept for a day, and bounded in memory. Thread-safe."""
 
     def __init__(self, token: str = PRODUCT_TOKEN) -> None:
+        super().__init__(_CACHED_BYTES, _known_for, _cost)
         self._token = token
-        self._lock = threading.Lock()
-        self._known = TLRUCache[str, RobotsRules, float](_CACHED_BYTES, _good_until, time.monotonic, _cost)
-        self._waiting: dict[str, list[Callable[[RobotsRules], None]]] = {}
 
-    def known(self, origin: str) -> RobotsRules | None:
-        """The rules of `origin`, if they have been read."""
-        with self._lock:
-            return self._known.get(origin)
-
-    @property
-    def asked(self) -> int:
-        """How many origins are being asked for theirs."""
-        return len(self._waiting)
-
-    def wait(self, origin: str, done: Callable[[RobotsRules], None]) -> bool:
-        """Call `done` when the rules of `origin` are there. True: nobody reads them yet, so the caller must."""
-        with self._lock:
-            rules = self._known.get(origin)  # they may have come since the caller asked for them
-            if rules is None:
-                waiting = self._waiting.setdefault(origin, [])
-                waiting.append(done)
-                return len(waiting) == 1
-        done(rules)
-        return False
-
-    def learn(self, origin: str, outcome: Outcome) -> None:
+    def read(self, origin: str, outcome: Outcome) -> None:
         """The robots.txt of `origin` has been fetched, or not."""
-        rules = _safe_rules(origin, outcome, self._token)
-        with self._lock:
-            self._known[origin] = rules
-            waiting = self._waiting.pop(origin, [])
-        for done in waiting:
-            done(rules)
+        self.learn(origin, _safe_rules(origin, outcome, self._token))
 
 
-def _good_until(_: str, rules: RobotsRules, now: float) -> float:
-    return now + (_UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS)
+def _known_for(rules: RobotsRules) -> float:
+    return _UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS
 
 
 def _cost(rules: RobotsRules) -> int:

@@ -66,8 +66,8 @@ class Body:
         return not self.ended
 
     def whole(self) -> bytes:
-        """All that has come; the room that it did not need is given back."""
-        data = b"".join(self._chunks)
+        """All that has come, up to the limit; the room that it did not need is given back."""
+        data = b"".join(self._chunks)[: self._limit]
         self._chunks.clear()
         self._room.fit(len(data))
         return data
