@@ -43,7 +43,7 @@ class Results:
         """Read all requests and feed them: the work of a thread."""
         try:
             for request in self._requests:
-                if self._abandoned:
+                if self._abandoned or self._error:
                     break
                 self._accept(request)
         except BaseException as error:  # noqa: BLE001 - the caller's: raised again where the results are read
