@@ -94,7 +94,7 @@ def _break_body(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _break_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Body, "whole", _raises)
+    monkeypatch.setattr(Body, "finish", _raises)
 
 
 def _break_guard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
 from img2dataset.errors import DownloadError, Reason, http_status_reason
 from img2dataset.fetcher.engine import Answer, Body, ConnectError, Engine
@@ -21,18 +20,6 @@ from img2dataset.fetcher.urls import join
 MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _THROTTLES = frozenset({429, 503})
-
-
-class _After(NamedTuple):
-    """What a hop has led to: `go_on` is called with the job when it has given back its host and its room."""
-
-    go_on: Callable[[Job], None]
-    reached: bool = False
-    body: bytes | None = None
-
-
-def _nothing(_: Job) -> None:
-    """Nobody waits for the job any more."""
 
 
 class Hops:
@@ -70,47 +57,42 @@ class Hops:
         self._close_engine()
 
     def _do(self, job: Job, room: Room) -> None:
-        try:
-            after = self._hop(job, room)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next job has nothing to do with it
-            self._close_engine()
-            after = _After(functools.partial(self._preparation.mistake, error=error))
-        if after.body is None:
+        body = Body(job.limit, room, functools.partial(self._opt_out, job), cut_at_limit=job.is_robots_txt)
+        mistake = None if job.is_over() else self._hop(job, body)
+        if not body.data:
             room.free()
-        self._schedule.release(job, reached=after.reached)
-        self._preparation.step(job, after.go_on)
-        if after.body is not None:
-            self._deliver(job, room, after.body)
-
-    def _deliver(self, job: Job, room: Room, body: bytes) -> None:
-        if job.finish(body):
-            room.hand_over()
+        # What comes next may bring the job to another thread at once, so all that it held is given back before.
+        self._schedule.release(job, reached=body.answer is not None and body.answer.status not in _THROTTLES)
+        if mistake is not None:
+            self._preparation.mistake(job, mistake)
+        elif not job.is_over():
+            self._preparation.step(job, self._go_on, body)
         room.free()
 
-    def _hop(self, job: Job, room: Room) -> _After:
-        if job.is_over():
-            return _After(_nothing)
-        refusal = job.rules.refusal(job.target.url, self._token) if job.rules else None
-        if refusal:
-            return self._failure(refusal)
-        body = Body(job.limit, room, functools.partial(self._opt_out, job), cut_at_limit=job.is_robots_txt)
-        self._count(job)
+    def _hop(self, job: Job, body: Body) -> Exception | None:
+        """Make the hop. Returns an exception that nobody expected."""
+        try:
+            body.problem = job.rules.refusal(job.target.url, self._token) if job.rules else None
+            if not body.problem:
+                self._count(job)
+                self._fetch(job, body)
+            body.finish()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next job has nothing to do with it
+            self._close_engine()
+            return error
+        return None
+
+    def _fetch(self, job: Job, body: Body) -> None:
+        self._engine = self._engine or self._make_engine()
         started = time.monotonic()
         try:
-            answer = self._engine_now().get(job.hop, body)
+            self._engine.get(job.hop, body)
         except DownloadError as error:
-            return self._no_answer(job, body, error)
+            unconnected = isinstance(error, ConnectError)
+            body.unreachable = unconnected and not job.hop.proxy
+            body.problem = Reason.PROXY_FAILED if unconnected and job.hop.proxy else str(error)
         job.seconds += time.monotonic() - started
-        job.http_status = answer.status
-        return self._answered(job, answer, body)
-
-    def _failure(self, reason: str, *, reached: bool = False) -> _After:
-        return _After(functools.partial(self._preparation.failed, reason=reason), reached)
-
-    def _engine_now(self) -> Engine:
-        if self._engine is None:
-            self._engine = self._make_engine()
-        return self._engine
+        job.http_status = body.answer.status if body.answer else None
 
     def _close_engine(self) -> None:
         engine, self._engine = self._engine, None
@@ -121,7 +103,6 @@ class Hops:
         if not job.sent:
             job.sent = True
             job.attempts += 1
-        job.http_status = None
         job.seen_public = job.seen_public or job.hop.proxy is not None or is_public(job.hop.addresses)
 
     def _opt_out(self, job: Job, answer: Answer) -> str | None:
@@ -134,31 +115,21 @@ class Hops:
 
     # ---------------------------------------------------------------------------------------------- what it gave
 
-    def _no_answer(self, job: Job, body: Body, error: DownloadError) -> _After:
-        if body.answer is not None:
-            job.http_status = body.answer.status
-            return self._failure(str(error), reached=True)
-        if isinstance(error, ConnectError) and job.hop.proxy:
-            return self._failure(Reason.PROXY_FAILED)
-        if isinstance(error, ConnectError):
-            return _After(functools.partial(self._unreachable, reason=str(error)))
-        return self._failure(str(error))
-
-    def _unreachable(self, job: Job, reason: str) -> None:
-        self._schedule.unreachable(job, self._preparation.limits.timeout)
-        self._preparation.failed(job, reason)
-
-    def _answered(self, job: Job, answer: Answer, body: Body) -> _After:
+    def _go_on(self, job: Job, body: Body) -> None:
+        """Finish the job, or bring it back. Raises why it has failed."""
+        if body.unreachable:
+            self._schedule.unreachable(job, self._preparation.limits.timeout)
+        if body.problem:
+            raise DownloadError(body.problem)
         if body.needs is not None:
             job.needs = body.needs
-            return _After(self._schedule.add, reached=True)
-        if body.problem:
-            return self._failure(body.problem, reached=True)
-        if answer.is_success:
-            data = body.whole()
-            return _After(_nothing, reached=True, body=data) if data else self._failure(Reason.BODY_EMPTY, reached=True)
-        go_on = functools.partial(self._not_here, answer=answer)
-        return _After(go_on, reached=answer.status not in _THROTTLES)
+            self._schedule.add(job)
+        elif body.answer is not None and not body.answer.is_success:
+            self._not_here(job, body.answer)
+        elif not body.data:
+            raise DownloadError(Reason.BODY_EMPTY)
+        elif job.finish(body.data):
+            body.room.hand_over()
 
     def _not_here(self, job: Job, answer: Answer) -> None:
         """Another place, another time, or never."""

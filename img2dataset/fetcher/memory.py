@@ -85,4 +85,5 @@ class Room:
 
     def free(self) -> None:
         """Give back what is left of it."""
-        self._memory.resize(self, 0)
+        if self.size:
+            self._memory.resize(self, 0)

@@ -8,10 +8,7 @@ from contextlib import suppress
 import pycurl
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.engine.answer import Answer, Header
-from img2dataset.fetcher.engine.body import Body
-from img2dataset.fetcher.engine.contract import ConnectError, EngineSettings, Hop
-from img2dataset.fetcher.engine.failures import ERRNO_REASONS
+from img2dataset.fetcher.engine import ERRNO_REASONS, Answer, Body, ConnectError, EngineSettings, Header, Hop
 from img2dataset.fetcher.engine.kept_sockets import KeptSockets
 
 # Every thread has such a buffer. With libcurl's 16 KB a request costs 0.06 ms more, with 256 KB 0.02 ms less.
@@ -105,7 +102,7 @@ class CurlEngine:
         with suppress(pycurl.error, AttributeError):  # an older pycurl, or a libcurl without OpenSSL
             curl.setopt(pycurl.SSL_EC_CURVES, _KEY_EXCHANGES)
 
-    def get(self, hop: Hop, body: Body) -> Answer:
+    def get(self, hop: Hop, body: Body) -> None:
         """See `Engine.get`."""
         self._lines.clear()
         self._body, self._raised = body, None
@@ -117,7 +114,6 @@ class CurlEngine:
             self._unless_ended_by_body(code, hop, body)
         if body.answer is None:
             body.begin(self._answer())
-        return body.answer or self._answer()
 
     def _perform(self) -> int | None:
         """Do what has been prepared; returns libcurl's code if that failed."""

@@ -18,7 +18,7 @@ import urllib3.connectionpool
 import urllib3.exceptions
 import urllib3.util.connection
 
-from img2dataset.fetcher.engine.contract import EngineSettings, Hop
+from img2dataset.fetcher.engine import EngineSettings, Hop
 
 _MOST_ADDRESSES = 4
 

@@ -18,10 +18,7 @@ import urllib3.exceptions
 import urllib3.util.connection
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.engine.answer import Answer, Header
-from img2dataset.fetcher.engine.body import Body
-from img2dataset.fetcher.engine.contract import ConnectError, EngineSettings, Hop
-from img2dataset.fetcher.engine.failures import ERRNO_REASONS
+from img2dataset.fetcher.engine import ERRNO_REASONS, Answer, Body, ConnectError, EngineSettings, Header, Hop
 from img2dataset.fetcher.engine.pinned import Deadline, PinnedAdapter, this_thread
 
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns on the terminal of every odd header
@@ -53,13 +50,13 @@ class RequestsEngine:
         self._headers = {False: shared, True: _merged(shared, settings.private_headers)}
         self._adapter = PinnedAdapter(settings)
 
-    def get(self, hop: Hop, body: Body) -> Answer:
+    def get(self, hop: Hop, body: Body) -> None:
         """See `Engine.get`."""
         deadline = Deadline(hop)
         self._call_later(hop.timeout, deadline.expire)
         this_thread.deadline = deadline
         try:
-            return self._exchange(hop, body)
+            self._exchange(hop, body)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, http.client.HTTPException) as error:
             reason = Reason.TIMED_OUT if deadline.expired else _reason(error)
             raise (DownloadError if deadline.connected else ConnectError)(reason) from error
@@ -70,7 +67,7 @@ class RequestsEngine:
         """See `Engine.close`."""
         self._adapter.close()
 
-    def _exchange(self, hop: Hop, body: Body) -> Answer:
+    def _exchange(self, hop: Hop, body: Body) -> None:
         response = self._adapter.send(
             self._request(hop),
             stream=True,
@@ -84,7 +81,6 @@ class RequestsEngine:
             raw.release_conn()
         else:
             raw.close()
-        return answer
 
     def _request(self, hop: Hop) -> requests.PreparedRequest:
         # Not `prepare`, which would rewrite the URL that has been normalised.

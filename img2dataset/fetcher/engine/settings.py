@@ -11,7 +11,7 @@ import certifi
 
 from img2dataset._version import __version__
 from img2dataset.errors import OptionsError
-from img2dataset.fetcher.engine.contract import EngineSettings
+from img2dataset.fetcher.engine import EngineSettings
 from img2dataset.fetcher.engine.open_files import connections_to_keep
 from img2dataset.fetcher.robots import PRODUCT_TOKEN
 from img2dataset.options import Crawler, FetchOptions
