@@ -59,7 +59,7 @@ class Schedule:
         self._hosts: dict[str, Host] = {}
         self._forget_at = _HOSTS_REMEMBERED
         self._waiting = 0  # jobs of all hosts, those that are away and the large ones too
-        self._waited_for: Host | None = None  # the last one that waits though it never answered, as no other job did
+        self._waited_for: set[Host] = set()  # which may never have answered: while no job of another waits
         # A host stands here once for each of its waiting jobs, but for those that must pause, which are `Host.parked`,
         # and once more for each job that was taken out of turn: those turns are `Host.spare`, and passed over.
         self._turns: deque[Host] = deque()
@@ -98,7 +98,7 @@ class Schedule:
                 self._queue(job, host, is_new)
                 self._work_has_come()
         if is_new:
-            self._there_is_work_besides(host)
+            self._there_is_work_of(host)
 
     def take(self, last: str | None) -> Turn | None:
         """Wait for the next job, preferably on the host `last`; None once the schedule is closed."""
@@ -134,7 +134,7 @@ class Schedule:
         def learn(host: Host, now: float) -> None:
             others_wait = self._waiting > len(host.waiting) + len(host.away)
             if host.unreachable(now, lookup, patience=0.0 if others_wait else longest):
-                self._waited_for = host
+                self._waited_for.add(host)
                 self._wait_for_probe(host)
 
         self._learn(job, learn)
@@ -273,10 +273,9 @@ class Schedule:
     def _wait_for_probe(self, host: Host) -> None:
         self._clock.call_later(host.until_probe(time.monotonic()), functools.partial(self._learn, host))
 
-    def _there_is_work_besides(self, busy: Host) -> None:
-        host = self._waited_for
-        if host is not None and host is not busy:
-            self._waited_for = None
+    def _there_is_work_of(self, busy: Host) -> None:
+        for host in self._waited_for - {busy} if self._waited_for else ():
+            self._waited_for.discard(host)
             self._learn(host, Host.others_have_come)
 
     def _host(self, job: Job) -> Host:
