@@ -17,6 +17,8 @@ from mockserver import PHOTO, MockServer
 from img2dataset import __version__
 from img2dataset.errors import OptionsError, Reason
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
+from img2dataset.fetcher.proxies import Proxies
+from img2dataset.fetcher.urls import parse
 
 
 def headers_of(result: FetchResult) -> dict[str, str]:
@@ -211,6 +213,28 @@ def test_no_proxy_is_obeyed(
     url = proxy.url("/chunked", "a.local.test" if named else "127.0.0.5")
     assert fetch_one(url, http_client=engine, backend=asking(dns.server)).body == PHOTO
     assert proxy.requests[0].host == "127.0.0.5"  # it was reached there, and not at the proxy's address
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "is_exempt"),
+    [
+        ("example.test", "http://www.Example.test./", True),
+        ("example.test", "http://notexample.test/", False),
+        (".example.test", "http://example.test/", True),
+        ("example.test:8080", "http://example.test:8080/", True),
+        ("example.test:8080", "http://example.test/", False),
+        ("::1", "http://[::1]:8080/", True),
+        ("fc00::/7", "http://[fd00::1]/", True),
+        ("fc00::/7", "http://10.0.0.1/", False),
+        ("10.0.0.0/8, no network/99", "http://10.1.2.3/", True),
+        ("", "http://10.1.2.3/", False),
+        (" * ", "http://example.test/", True),
+    ],
+)
+def test_what_no_proxy_exempts(monkeypatch: pytest.MonkeyPatch, no_proxy: str, url: str, is_exempt: bool) -> None:
+    monkeypatch.setenv("all_proxy", "socks5://proxy.test:1080")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    assert Proxies().of(parse(url)) == (None if is_exempt else "socks5h://proxy.test:1080")
 
 
 def test_literal_link_local_addresses_do_not_go_through_a_proxy(proxy: MockServer, engine: str) -> None:

@@ -79,13 +79,11 @@ class Preparation:
     def _find_addresses(self, job: Job) -> None:
         if job.is_over() or not self.schedule.admit(job):
             return
-        target = job.target
-        proxy = self.proxies.of(target)
-        if proxy or target.is_address:
-            self._address(job, (target.host,) if target.is_address else (), proxy)
-            return
-        known = self.resolver.resolve(target.host, functools.partial(self.step, job, self._resolved))
-        if known:
+        host = job.target.host
+        proxy = self.proxies.of(job.target)
+        if proxy or job.target.is_address:
+            self._address(job, (host,) if job.target.is_address else (), proxy)
+        elif known := self.resolver.resolve(host, functools.partial(self.step, job, self._resolved)):
             self._use(job, known)
 
     def _resolved(self, job: Job, resolution: Resolution) -> None:
@@ -104,31 +102,34 @@ class Preparation:
     def _address(self, job: Job, addresses: tuple[str, ...], proxy: str | None) -> None:
         if addresses:
             addresses = self.guard.allowed(addresses, from_public=job.seen_public)
-        left = self.limits.timeout - job.seconds
-        if left <= 0:
-            raise DownloadError(Reason.TIMED_OUT)
-        target = job.target
-        is_private = job.first.shares_secrets_with(target)
-        job.hop = Hop(target.url, target.port, () if proxy else addresses, proxy, is_private, left)
+        job.hop = self._hop(job, () if proxy else addresses, proxy)
         if self.robots is None or job.is_robots_txt:
             self.schedule.add(job)
         else:
             self._find_rules(job, self.robots)
 
+    def _hop(self, job: Job, addresses: tuple[str, ...], proxy: str | None) -> Hop:
+        left = self.limits.timeout - job.seconds
+        if left <= 0:
+            raise DownloadError(Reason.TIMED_OUT)
+        send_private_headers = job.first.shares_secrets_with(job.target)
+        return Hop(job.target.url, job.target.port, addresses, proxy, send_private_headers, left)
+
     def _find_rules(self, job: Job, robots: RobotsTxt) -> None:
-        def fetch_it(origin: str) -> None:
-            def read(outcome: Outcome) -> None:
-                self.memory.release(len(outcome.body or b""))
-                robots.read(origin, outcome)
-
-            reader = Job(join(job.target, "/robots.txt"), ROBOTS_TXT_BYTES, read, is_robots_txt=True)
-            reader.seen_public = job.seen_public
-            reader.is_probe = job.is_probe
-            self.prepare(reader)
-
-        known = robots.ask(job.target.origin, functools.partial(self.step, job, self._ruled), fetch_it)
+        done = functools.partial(self.step, job, self._ruled)
+        known = robots.ask(job.target.origin, done, functools.partial(self._fetch_rules, job, robots))
         if known:
             self._ruled(job, known)
+
+    def _fetch_rules(self, job: Job, robots: RobotsTxt, origin: str) -> None:
+        def read(outcome: Outcome) -> None:
+            self.memory.release(len(outcome.body or b""))
+            robots.read(origin, outcome)
+
+        reader = Job(join(job.target, "/robots.txt"), ROBOTS_TXT_BYTES, read, is_robots_txt=True)
+        reader.seen_public = job.seen_public
+        reader.is_probe = job.is_probe
+        self.prepare(reader)
 
     def _ruled(self, job: Job, rules: RobotsRules) -> None:
         job.rules = rules

@@ -26,6 +26,9 @@ _MOST_ADDRESSES = 4
 class Deadline:
     """Cuts the connection of one request when its time is over.
 
+        made ─► watch: there is a connection ─┬─► over: the request has ended, nothing is cut any more
+                                              └─► expire: cut, also one that comes later
+
     The socket's own timeout would begin anew with each byte that comes.
     """
 
@@ -73,6 +76,8 @@ class Deadline:
 
 
 class _ThisThread(threading.local):
+    """How a request's deadline and addresses reach its connection: the libraries between them hand on neither."""
+
     deadline: Deadline
 
 
@@ -154,6 +159,13 @@ class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
 
 
 class PinnedAdapter(requests.adapters.HTTPAdapter):
+    """Sends requests to the addresses that `this_thread.deadline` has, by connections that it can cut.
+
+    send ─► the pool of the URL's host ─┬─► a kept connection: `is_connected` says whether its address still counts
+                                        └─► a new one: `_new_conn` tries the addresses
+                                            either way `putrequest` lets the deadline watch it
+    """
+
     def __init__(self, settings: EngineSettings) -> None:
         self._tls: dict[str, Any] = {"ssl_context": settings.tls_context()}
         if settings.ca_file is None:
