@@ -17,10 +17,7 @@ from img2dataset.events import Progress, ShardFailure
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
 from img2dataset.filesystem import open_folder
 from img2dataset.formats import load_writer
-from img2dataset.images.exif import read_exif
-from img2dataset.images.resized import ResizedImage
-from img2dataset.images.resizer import Resizer
-from img2dataset.images.sandbox import Sandbox
+from img2dataset.images import ResizedImage, Resizer, Sandbox, read_exif
 from img2dataset.metadata import Sample, digest
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
 from img2dataset.poisoned import PoisonedRows
