@@ -180,7 +180,7 @@ def end_all(workers: Iterable[WorkerProcess]) -> None:
 def _spawn(board: int) -> subprocess.Popen[bytes]:
     with _sigint_blocked():
         return subprocess.Popen(
-            command("img2dataset.distributor.process_pool.worker", board),
+            command("img2dataset.distributor.process_pool.child", board),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[board],
