@@ -12,7 +12,7 @@ from types import TracebackType
 
 from img2dataset.distributor import Downloader, Event
 from img2dataset.distributor.process_pool.pipe import Farewell, More
-from img2dataset.distributor.process_pool.worker_process import DEATH, Message, WorkerProcess, end_all
+from img2dataset.distributor.process_pool.worker import DEATH, Message, WorkerProcess, end_all
 from img2dataset.errors import Reason, ShardError
 from img2dataset.events import Progress, ShardFailure
 from img2dataset.options import RunOptions
