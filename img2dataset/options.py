@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from img2dataset.errors import OptionsError, is_passing
+from img2dataset.kinds import Above, AtLeast, AtMost, OneOf, check, check_types
 
 INPUT_FORMATS = ("txt", "csv", "parquet")
 HASHES = ("md5", "sha256", "sha512")
+Hash = Annotated[str, OneOf(HASHES)]
 ROBOTS_DIRECTIVES = ("noai", "noimageai", "noindex", "noimageindex")
 METADATA_COLUMNS = (
     *("url", "caption", "key", "shard_id", "status", "error_message", "width", "height"),
@@ -39,43 +41,6 @@ LARGEST_IMAGE_SIZE = 13_379  # its square is the pixel limit
 INCREMENTAL_MODES = ("auto", "incremental", "extend", "retry_failed", "overwrite")
 
 
-def require_one_of(option: str, value: object, allowed: Sequence[object]) -> None:
-    """Raise `OptionsError` unless `value` is one of `allowed`; the sentence lists them."""
-    if value not in allowed or isinstance(value, bool):
-        choices = ", ".join(str(choice) for choice in allowed)
-        raise OptionsError(f"{option} is {value!r}; it must be one of: {choices}")
-
-
-def require_whole(option: str, value: object, minimum: int) -> None:
-    """Raise `OptionsError` unless `value` is an int (no bool) of at least `minimum`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise OptionsError(f"{option} is {value!r}; it must be a whole number of at least {minimum}")
-
-
-def require_number(option: str, value: object, above: float) -> None:
-    """Raise `OptionsError` unless `value` is a number greater than `above` (infinity passes, NaN does not)."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value) or value <= above:
-        raise OptionsError(f"{option} is {value!r}; it must be a number above {above:g}")
-
-
-def require_bool(option: str, value: object) -> None:
-    """Raise `OptionsError` unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise OptionsError(f"{option} is {value!r}; it must be true or false")
-
-
-def require_text(option: str, value: object) -> None:
-    """Raise `OptionsError` unless `value` is a string with something in it."""
-    if not isinstance(value, str) or not value.strip():
-        raise OptionsError(f"{option} is {value!r}; it must be a text that is not empty")
-
-
-def require_optional_text(option: str, value: object) -> None:
-    """As `require_text`, and None passes."""
-    if value is not None:
-        require_text(option, value)
-
-
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """Where the rows come from, and how many make a shard."""
@@ -87,25 +52,18 @@ class ReadOptions:
     bbox_col: str | None = None
     verify_hash: tuple[str, str] | None = None  # (column, algorithm)
     save_additional_columns: tuple[str, ...] = ()
-    number_sample_per_shard: int = 10_000
+    number_sample_per_shard: Annotated[int, AtLeast(1)] = 10_000
     retry_statuses: tuple[str, ...] | None = (
         None  # the error messages that retry_failed tries again; None: passing ones
     )
 
     def __post_init__(self) -> None:
-        require_text("url_list", self.url_list)
-        if self.input_format is not None:
-            require_one_of("input_format", self.input_format, INPUT_FORMATS)
-        require_text("url_col", self.url_col)
-        require_optional_text("caption_col", self.caption_col)
-        require_optional_text("bbox_col", self.bbox_col)
-        require_whole("number_sample_per_shard", self.number_sample_per_shard, 1)
+        check_types(self)
         if self.verify_hash is not None:
             if len(self.verify_hash) != 2:
                 raise OptionsError(f'verify_hash is {self.verify_hash!r}; write it as ["column", "md5"]')
-            require_one_of("verify_hash's second part", self.verify_hash[1], HASHES)
+            check("verify_hash's second part", self.verify_hash[1], Hash)
         for column in self.save_additional_columns:
-            require_text("save_additional_columns", column)
             if column in METADATA_COLUMNS:
                 raise OptionsError(
                     f"save_additional_columns names {column!r}, which is a column of the metadata already"
@@ -120,6 +78,26 @@ class ReadOptions:
     def is_to_retry(self, error_message: str) -> bool:
         """Whether ``incremental_mode=retry_failed`` fetches a row again that failed with this message."""
         return is_passing(error_message) if self.retry_statuses is None else error_message in self.retry_statuses
+
+
+def require_whole(option: str, value: object, minimum: int) -> None:
+    """Raise `OptionsError` unless `value` is a whole number of at least `minimum`."""
+    check(option, value, Annotated[int, AtLeast(minimum)])
+
+
+def require_number(option: str, value: object, above: float) -> None:
+    """Raise `OptionsError` unless `value` is a number greater than `above` (infinity passes, NaN does not)."""
+    check(option, value, Annotated[float, Above(above)])
+
+
+def require_bool(option: str, value: object) -> None:
+    """Raise `OptionsError` unless `value` is True or False."""
+    check(option, value, bool)
+
+
+def require_optional_text(option: str, value: object) -> None:
+    """Raise `OptionsError` unless `value` is a text that is not empty, or None."""
+    check(option, value, str | None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +120,7 @@ class FetchOptions:
     disallowed_header_directives: tuple[str, ...] = ROBOTS_DIRECTIVES
 
     def __post_init__(self) -> None:
+        check_types(self)
         require_whole("thread_count", self.thread_count, 1)
         require_number("timeout", self.timeout, 0)
         if math.isinf(self.timeout):
@@ -221,45 +200,34 @@ def _require_no_proxy() -> None:
 class ResizeOptions:
     """How bytes become an encoded image. Sizes are in pixels."""
 
-    image_size: int = 256
-    resize_mode: str = "border"
+    image_size: Annotated[int, AtLeast(1), AtMost(LARGEST_IMAGE_SIZE)] = 256
+    resize_mode: Annotated[str, OneOf(RESIZE_MODES)] = "border"
     resize_only_if_bigger: bool = False
-    upscale_interpolation: str = "lanczos"
-    downscale_interpolation: str = "area"
-    encode_format: str = "jpg"
+    upscale_interpolation: Annotated[str, OneOf(INTERPOLATIONS)] = "lanczos"
+    downscale_interpolation: Annotated[str, OneOf(INTERPOLATIONS)] = "area"
+    encode_format: Annotated[str, OneOf(ENCODE_QUALITIES)] = "jpg"
     encode_quality: int | None = None
     skip_reencode: bool = False
     disable_all_reencoding: bool = False
-    min_image_size: int = 0
-    max_image_area: float = math.inf
-    max_aspect_ratio: float = math.inf
-    max_image_memory: int = 512 * 1024 * 1024  # bytes
+    min_image_size: Annotated[int, AtLeast(0)] = 0
+    max_image_area: Annotated[float, Above(0)] = math.inf
+    max_aspect_ratio: Annotated[float, Above(0)] = math.inf
+    max_image_memory: Annotated[int, AtLeast(1)] = 512 * 1024 * 1024  # bytes
 
     def __post_init__(self) -> None:
-        require_whole("image_size", self.image_size, 1)
-        if self.image_size > LARGEST_IMAGE_SIZE:
-            raise OptionsError(f"image_size is {self.image_size}; it must be at most {LARGEST_IMAGE_SIZE}")
-        require_one_of("resize_mode", self.resize_mode, RESIZE_MODES)
-        require_bool("resize_only_if_bigger", self.resize_only_if_bigger)
-        require_one_of("upscale_interpolation", self.upscale_interpolation, INTERPOLATIONS)
-        require_one_of("downscale_interpolation", self.downscale_interpolation, INTERPOLATIONS)
-        self._check_encoding()
-        self._check_filters()
-
-    def _check_encoding(self) -> None:
-        require_one_of("encode_format", self.encode_format, tuple(ENCODE_QUALITIES))
-        require_bool("skip_reencode", self.skip_reencode)
-        require_bool("disable_all_reencoding", self.disable_all_reencoding)
-        if self.encode_quality is not None:
-            lowest, highest, _ = ENCODE_QUALITIES[self.encode_format]
-            require_whole("encode_quality", self.encode_quality, lowest)
-            if self.encode_quality > highest:
-                raise OptionsError(
-                    f"encode_quality is {self.encode_quality}; "
-                    f"for encode_format={self.encode_format} it must be from {lowest} to {highest}"
-                )
+        check_types(self)
+        self._check_encode_quality()
         if self.disable_all_reencoding:
             self._refuse_what_needs_encoding()
+        self._check_filters()
+
+    def _check_encode_quality(self) -> None:
+        lowest, highest, _ = ENCODE_QUALITIES[self.encode_format]
+        if self.encode_quality is not None and not lowest <= self.encode_quality <= highest:
+            raise OptionsError(
+                f"encode_quality is {self.encode_quality}; "
+                f"for encode_format={self.encode_format} it must be a whole number from {lowest} to {highest}"
+            )
 
     def _refuse_what_needs_encoding(self) -> None:
         """Options that change the image contradict keeping it as it came; the default resize_mode is let through."""
@@ -273,10 +241,6 @@ class ResizeOptions:
             raise OptionsError(f"disable_all_reencoding keeps images as they came and contradicts {option}; drop one")
 
     def _check_filters(self) -> None:
-        require_whole("min_image_size", self.min_image_size, 0)
-        require_whole("max_image_memory", self.max_image_memory, 1)
-        require_number("max_image_area", self.max_image_area, 0)
-        require_number("max_aspect_ratio", self.max_aspect_ratio, 0)
         if self.max_aspect_ratio < 1:
             raise OptionsError(
                 f"max_aspect_ratio is {self.max_aspect_ratio:g}; it is the longer side over the shorter, so at least 1"
@@ -296,30 +260,34 @@ class WriteOptions:
     output_format: str = "files"
     encode_format: str = "jpg"  # the name of the image column of output_format=parquet
     save_metadata: bool = True
-    compute_hash: str | None = "sha256"
+    compute_hash: Hash | None = "sha256"
     extract_exif: bool = True
     save_fetch_details: bool = False
-    oom_shard_count: int = 5
+    oom_shard_count: Annotated[int, AtLeast(1)] = 5
 
     def __post_init__(self) -> None:
-        require_text("output_folder", self.output_folder)
-        require_bool("save_metadata", self.save_metadata)
-        require_bool("extract_exif", self.extract_exif)
-        require_bool("save_fetch_details", self.save_fetch_details)
-        require_whole("oom_shard_count", self.oom_shard_count, 1)
-        if self.compute_hash is not None:
-            require_one_of("compute_hash", self.compute_hash, HASHES)
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeOptions:
+    """What to do in a folder that has shards already."""
+
+    incremental_mode: Annotated[str, OneOf(INCREMENTAL_MODES)] = "auto"
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Who does the shards, and how often."""
+    """Who does the shards, how often, and how a shard is called where people read of it."""
 
-    processes_count: int = 1
+    processes_count: Annotated[int, AtLeast(1)] = 1
     distributor: str = "multiprocessing"
-    max_shard_retry: int = 1
-    shard_patience: float = 120.0  # seconds without any event from a worker that holds shards: it is stuck
+    max_shard_retry: Annotated[int, AtLeast(0)] = 1
+    oom_shard_count: Annotated[int, AtLeast(1)] = 5  # as in WriteOptions
+    shard_patience: Annotated[float, Above(0)] = 120.0  # seconds without a sign of life after which a worker is stuck
 
     def __post_init__(self) -> None:
-        require_whole("processes_count", self.processes_count, 1)
-        require_whole("max_shard_retry", self.max_shard_retry, 0)
+        check_types(self)

@@ -1,4 +1,4 @@
-"""A worker of the process pool: runs the downloader on the shards that its parent sends."""
+"""What a worker process runs: the work on the shards that its parent sends."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Generator, Iterable, Iterator
-from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
-from img2dataset.distributor import Downloader, Event
+from img2dataset.distributor.base import Event, Work
 from img2dataset.distributor.process_pool.board import Board
 from img2dataset.distributor.process_pool.pipe import NO_MORE, Farewell, More, read_frame, write_frame
 from img2dataset.events import Progress, ShardFailure
@@ -33,12 +32,20 @@ def main(board: int) -> None:
     """
     secure_standard_streams()
     _leave_ctrl_c_to_the_parent()
-    with _Parent(*_take_over_pipes(), _take_over_board(board)) as parent:
-        signal.signal(signal.SIGTERM, parent.stop)
-        downloader = parent.downloader()
-        with contextlib.closing(_events(downloader, parent)) as events:
-            for event in events:
-                parent.tell(event)
+    parent = Parent(*_take_over_pipes(), _take_over_board(board))
+    signal.signal(signal.SIGTERM, parent.stop)
+    try:
+        _work(parent)
+    except BaseException as error:  # noqa: BLE001 - of whatever kind it is, the parent is told
+        parent.leave(error)
+    else:
+        parent.leave(None)
+
+
+def _work(parent: Parent) -> None:
+    with contextlib.closing(_events(parent.work(), parent)) as events:
+        for event in events:
+            parent.tell(event)
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
@@ -63,14 +70,14 @@ def _take_over_board(descriptor: int) -> Board:
     return board
 
 
-def _events(downloader: Downloader, shards: Iterable[Shard]) -> Generator[Event, None, None]:
-    yield from downloader(shards)
+def _events(work: Work, shards: Iterable[Shard]) -> Generator[Event, None, None]:
+    yield from work(shards)
 
 
-class _Parent(Iterator[Shard]):
-    """The parent process as the downloader sees it: an iterator that asks for a shard when one is wanted.
+class Parent(Iterator[Shard]):
+    """The parent process as the work sees it: an iterator that asks for a shard when one is wanted.
 
-    Any thread may ask. Leaving the `with` block ends the process, whatever threads there still are.
+    Any thread may ask.
     """
 
     def __init__(self, inbound: BinaryIO, outbound: BinaryIO, board: Board) -> None:
@@ -82,10 +89,10 @@ class _Parent(Iterator[Shard]):
         self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._receive, name="img2dataset parent", daemon=True).start()
 
-    def downloader(self) -> Downloader:
+    def work(self) -> Work:
         """What the parent sends first."""
-        downloader: Downloader = pickle.loads(self._frames.get())
-        return downloader
+        work: Work = pickle.loads(self._frames.get())
+        return work
 
     def __next__(self) -> Shard:
         self.send(More())
@@ -121,18 +128,14 @@ class _Parent(Iterator[Shard]):
                 os._exit(_FAILED)
 
     def stop(self, *_: object) -> None:
-        """Handle SIGTERM: unwind the main thread, so that the downloader cleans up, and end waits for a shard."""
+        """Handle SIGTERM: unwind the main thread, so that the work cleans up, and end waits for a shard."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the cleaning short
         self._stopping = True
         self._frames.put(NO_MORE)
         raise SystemExit(_TERMINATED)
 
-    def __enter__(self) -> _Parent:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self, error: BaseException | None) -> NoReturn:
+        """Tell the parent how the work ended, and end the process, whatever threads there still are."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending already
         if error is not None and not self._stopping:
             traceback.print_exception(error)

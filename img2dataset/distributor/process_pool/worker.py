@@ -20,7 +20,7 @@ from img2dataset.interpreter import command
 from img2dataset.shards import Shard
 from img2dataset.stats import ShardStats
 
-GRACE = 2.0  # seconds between SIGTERM and SIGKILL, for the downloader to clean up
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL, for the work to clean up
 DEATH = 1.0  # seconds that a process may take to be gone after its pipe closed, or after SIGKILL
 
 # Threads that fetch would else fill a dozen heaps of glibc in turns, and the holes in them add up from shard to shard.
@@ -29,14 +29,14 @@ _ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 Message: TypeAlias = ShardStats | ShardFailure | More | Farewell
 
 
-class WorkerProcess:
+class Worker:
     """A child process, and the shards it has open.
 
     Two threads move the bytes, so that neither side waits for the other to read; they end when the process does.
     What the worker says goes into `inbox` as ``(worker, message)``; the last message is None: it is gone.
     """
 
-    def __init__(self, inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]]) -> None:
+    def __init__(self, inbox: queue.SimpleQueue[tuple[Worker, Message | None]]) -> None:
         self.open: dict[int, Shard] = {}  # given and not settled, the oldest first
         self.heard_at = 0.0  # on the pool's clock
         self.has_asked = False
@@ -65,7 +65,7 @@ class WorkerProcess:
 
     @property
     def ended_well(self) -> bool:
-        """Whether the downloader came to its end, having settled what it was given."""
+        """Whether the work came to its end, having settled what it was given."""
         return self.farewell is not None and self.farewell.error is None and not self.open
 
     @property
@@ -82,9 +82,9 @@ class WorkerProcess:
             return "killed by SIGKILL (out of memory?)"
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
-    def start(self, downloader: bytes) -> None:
-        """Send the pickled downloader, and begin to listen."""
-        self._outbox.put(downloader)
+    def start(self, work: bytes) -> None:
+        """Send the pickled work, and begin to listen."""
+        self._outbox.put(work)
         for thread in self._threads:
             thread.start()
 
@@ -129,7 +129,7 @@ class WorkerProcess:
         return next(iter(self.open.values())), None
 
     def terminate(self) -> None:
-        """Ask the downloader to clean up and end."""
+        """Ask it to clean up and end."""
         self._process.terminate()
 
     def is_gone(self, timeout: float) -> bool:
@@ -164,7 +164,7 @@ class WorkerProcess:
                 write_frame(stream, payload)
 
 
-def end_all(workers: Iterable[WorkerProcess]) -> None:
+def end_all(workers: Iterable[Worker]) -> None:
     """End workers, in `GRACE` seconds together: they may clean up, then they are killed."""
     deadline = time.monotonic() + GRACE
     try:
