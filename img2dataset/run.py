@@ -46,13 +46,13 @@ def run(
         _recover(folder)
         plan = _plan(folder, reader, resume, downloader.output_options)
         try:
-            return _Run(downloader, options, reader, lock).follow(plan, Observers(observers))
+            return _LockedRun(downloader, options, reader, lock).follow(plan, Observers(observers))
         finally:
             if lock.is_held:
                 _sweep(folder)
 
 
-class _Run:
+class _LockedRun:
     """What is done and counted while the folder is locked."""
 
     def __init__(self, downloader: Downloader, options: RunOptions, reader: Reader, lock: Lock) -> None:

@@ -34,12 +34,14 @@ class Verdict:
 class Blame:
     """Judges the ends of workers, and remembers them as long as their shard is open.
 
-    ====================  ======================  ============================  ============================
-    the worker was        ended here first        ended here again              hung
-    ====================  ======================  ============================  ============================
-    decoding a row        the shard is done again  ... without the row          ... without the row
-    doing anything else   the shard is done again  ... the third time it fails  it fails
-    ====================  ======================  ============================  ============================
+    What becomes of the shard, by what the worker was doing:
+
+    ==============  ===================  ===========================  ===========================
+                    it ended here first  it ended here again          it hung here
+    ==============  ===================  ===========================  ===========================
+    decoding a row  done again           done again without that row  done again without that row
+    anything else   done again           the third time it fails      it fails
+    ==============  ===================  ===========================  ===========================
     """
 
     def __init__(self, digits: int) -> None:
