@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, Protocol
 
 from img2dataset.errors import OptionsError
@@ -146,9 +146,13 @@ def check(option: str, value: object, annotation: Any) -> None:
 
 
 def check_types(group: Any) -> None:
-    """Raise `OptionsError` for the first field of an option group that is not what its annotation asks for."""
+    """Raise `OptionsError` for the first field of an option group that is not what its annotation asks for.
+
+    A field that is a group itself has been checked when it was made.
+    """
     for option, annotation in typing.get_type_hints(type(group), include_extras=True).items():
-        check(option, getattr(group, option), annotation)
+        if not is_dataclass(annotation):
+            check(option, getattr(group, option), annotation)
 
 
 def _is_text(value: Any) -> bool:

@@ -93,6 +93,18 @@ def test_a_group_is_checked_by_the_annotations_of_its_fields() -> None:
         check_types(Group(name=3))  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Outer:
+    group: Group
+    really: bool = True
+
+
+def test_a_group_in_a_group_checks_itself() -> None:
+    check_types(Outer(Group()))
+    with pytest.raises(OptionsError, match=r"^really is 1; it must be true or false$"):
+        check_types(Outer(Group(), really=1))  # type: ignore[arg-type]
+
+
 def test_what_is_read_as_a_word_of_a_kind_belongs_to_it() -> None:
     words = {str: "a", int: "1e3", float: "inf", bool: "no", Sequence[str]: "a,b", Mapping[str, str]: '{"a": 1}'}
     for annotation, word in words.items():
