@@ -1,6 +1,6 @@
 """The kinds of values that options have: what each is called, what belongs to it, and how a word is read as one.
 
-An option's annotation tells its kind, and may narrow it: ``Annotated[int, AtLeast(1)]``. ``| None`` lets None pass.
+An option's annotation tells its kind, and may narrow it: ``Annotated[int, at_least(1)]``. ``| None`` lets None pass.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from img2dataset.errors import OptionsError
 
@@ -27,75 +27,32 @@ class Kind:
     read: Callable[[str], Any]  # a word of a command line; raises ValueError, SyntaxError or OverflowError
 
 
-class Rule(Protocol):
+@dataclass(frozen=True, slots=True)
+class Rule:
     """What narrows a kind, as `Annotated` holds it."""
 
-    def holds(self, value: Any) -> bool:
-        """Whether a value, which is of the right kind, is right."""
-
-    def describe(self, kind: str) -> str:
-        """What would be right."""
+    holds: Callable[[Any], bool]  # whether a value, which is of the right kind, is right
+    describe: Callable[[str], str]  # the kind's name → what would be right
 
 
-@dataclass(frozen=True, slots=True)
-class AtLeast:
-    """Not below a minimum."""
-
-    minimum: int
-
-    def holds(self, value: Any) -> bool:
-        """Whether the number is large enough."""
-        return bool(value >= self.minimum)
-
-    def describe(self, kind: str) -> str:
-        """``a whole number of at least 1``."""
-        return f"{kind} of at least {self.minimum}"
+def at_least(minimum: int) -> Rule:
+    """Not below a minimum: ``a whole number of at least 1``."""
+    return Rule(lambda value: value >= minimum, lambda kind: f"{kind} of at least {minimum}")
 
 
-@dataclass(frozen=True, slots=True)
-class AtMost:
-    """Not above a maximum; stands after `AtLeast`."""
-
-    maximum: int
-
-    def holds(self, value: Any) -> bool:
-        """Whether the number is small enough."""
-        return bool(value <= self.maximum)
-
-    def describe(self, kind: str) -> str:
-        """``a whole number of at least 1 and at most 100``."""
-        return f"{kind} and at most {self.maximum}"
+def at_most(maximum: int) -> Rule:
+    """Not above a maximum; stands after `at_least`: ``a whole number of at least 1 and at most 100``."""
+    return Rule(lambda value: value <= maximum, lambda kind: f"{kind} and at most {maximum}")
 
 
-@dataclass(frozen=True, slots=True)
-class Above:
-    """Greater than a number, infinity included."""
-
-    limit: float
-
-    def holds(self, value: Any) -> bool:
-        """Whether the number is greater."""
-        return bool(value > self.limit)
-
-    def describe(self, kind: str) -> str:
-        """``a number above 0``."""
-        return f"{kind} above {self.limit:g}"
+def above(limit: float) -> Rule:
+    """Greater than a number, infinity included: ``a number above 0``."""
+    return Rule(lambda value: value > limit, lambda kind: f"{kind} above {limit:g}")
 
 
-class OneOf:
-    """One of a few names: of a tuple, or of a table."""
-
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = tuple(names)
-
-    def holds(self, value: Any) -> bool:
-        """Whether it is one of the names."""
-        return value in self._names
-
-    def describe(self, kind: str) -> str:
-        """``one of: curl, requests``."""
-        del kind
-        return f"one of: {', '.join(self._names)}"
+def one_of(names: Collection[str]) -> Rule:
+    """One of a few names, of a tuple or of a table: ``one of: curl, requests``."""
+    return Rule(lambda value: value in tuple(names), lambda _: f"one of: {', '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +84,7 @@ class Wanted:
 
 
 def wanted(annotation: Any) -> Wanted:
-    """What an annotation asks for: ``int``, ``Annotated[int, AtLeast(1)]``, ``Sequence[str] | None`` and the like."""
+    """What an annotation asks for: ``int``, ``Annotated[int, at_least(1)]``, ``Sequence[str] | None`` and the like."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):  # of None and one other
         (other,) = (argument for argument in arguments if argument is not type(None))

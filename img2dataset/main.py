@@ -8,7 +8,7 @@ from typing import Annotated
 
 from img2dataset.command_line import main
 from img2dataset.errors import OptionsError
-from img2dataset.kinds import OneOf, check
+from img2dataset.kinds import check, one_of
 from img2dataset.options import (
     ROBOTS_DIRECTIVES,
     FetchOptions,
@@ -254,11 +254,11 @@ def _check_names(
     from img2dataset.reader import READERS
 
     if input_format is not None:
-        check("input_format", input_format, Annotated[str, OneOf(READERS)])
-    check("output_format", output_format, Annotated[str, OneOf(WRITERS)])
-    check("http_client", http_client, Annotated[str, OneOf(FETCHERS)])
-    check("resolver", resolver, Annotated[str, OneOf(RESOLVERS)])
-    check("distributor", distributor, Annotated[str, OneOf(DISTRIBUTORS)])
+        check("input_format", input_format, Annotated[str, one_of(READERS)])
+    check("output_format", output_format, Annotated[str, one_of(WRITERS)])
+    check("http_client", http_client, Annotated[str, one_of(FETCHERS)])
+    check("resolver", resolver, Annotated[str, one_of(RESOLVERS)])
+    check("distributor", distributor, Annotated[str, one_of(DISTRIBUTORS)])
 
 
 def _check_together(read: ReadOptions, resize: ResizeOptions, write: WriteOptions, resume: ResumeOptions) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 from img2dataset.errors import OptionsError, is_passing
-from img2dataset.kinds import Above, AtLeast, AtMost, OneOf, check, check_types
+from img2dataset.kinds import above, at_least, at_most, check, check_types, one_of
 
 INPUT_FORMATS = ("txt", "csv", "parquet")
 HASHES = ("md5", "sha256", "sha512")
-Hash = Annotated[str, OneOf(HASHES)]
+Hash = Annotated[str, one_of(HASHES)]
 ROBOTS_DIRECTIVES = ("noai", "noimageai", "noindex", "noimageindex")
 METADATA_COLUMNS = (
     *("url", "caption", "key", "shard_id", "status", "error_message", "width", "height"),
@@ -52,7 +52,7 @@ class ReadOptions:
     bbox_col: str | None = None
     verify_hash: tuple[str, str] | None = None  # (column, algorithm)
     save_additional_columns: tuple[str, ...] = ()
-    number_sample_per_shard: Annotated[int, AtLeast(1)] = 10_000
+    number_sample_per_shard: Annotated[int, at_least(1)] = 10_000
     retry_statuses: tuple[str, ...] | None = (
         None  # the error messages that retry_failed tries again; None: passing ones
     )
@@ -82,12 +82,12 @@ class ReadOptions:
 
 def require_whole(option: str, value: object, minimum: int) -> None:
     """Raise `OptionsError` unless `value` is a whole number of at least `minimum`."""
-    check(option, value, Annotated[int, AtLeast(minimum)])
+    check(option, value, Annotated[int, at_least(minimum)])
 
 
-def require_number(option: str, value: object, above: float) -> None:
-    """Raise `OptionsError` unless `value` is a number greater than `above` (infinity passes, NaN does not)."""
-    check(option, value, Annotated[float, Above(above)])
+def require_number(option: str, value: object, limit: float) -> None:
+    """Raise `OptionsError` unless `value` is a number greater than `limit` (infinity passes, NaN does not)."""
+    check(option, value, Annotated[float, above(limit)])
 
 
 def require_bool(option: str, value: object) -> None:
@@ -200,19 +200,19 @@ def _require_no_proxy() -> None:
 class ResizeOptions:
     """How bytes become an encoded image. Sizes are in pixels."""
 
-    image_size: Annotated[int, AtLeast(1), AtMost(LARGEST_IMAGE_SIZE)] = 256
-    resize_mode: Annotated[str, OneOf(RESIZE_MODES)] = "border"
+    image_size: Annotated[int, at_least(1), at_most(LARGEST_IMAGE_SIZE)] = 256
+    resize_mode: Annotated[str, one_of(RESIZE_MODES)] = "border"
     resize_only_if_bigger: bool = False
-    upscale_interpolation: Annotated[str, OneOf(INTERPOLATIONS)] = "lanczos"
-    downscale_interpolation: Annotated[str, OneOf(INTERPOLATIONS)] = "area"
-    encode_format: Annotated[str, OneOf(ENCODE_QUALITIES)] = "jpg"
+    upscale_interpolation: Annotated[str, one_of(INTERPOLATIONS)] = "lanczos"
+    downscale_interpolation: Annotated[str, one_of(INTERPOLATIONS)] = "area"
+    encode_format: Annotated[str, one_of(ENCODE_QUALITIES)] = "jpg"
     encode_quality: int | None = None
     skip_reencode: bool = False
     disable_all_reencoding: bool = False
-    min_image_size: Annotated[int, AtLeast(0)] = 0
-    max_image_area: Annotated[float, Above(0)] = math.inf
-    max_aspect_ratio: Annotated[float, Above(0)] = math.inf
-    max_image_memory: Annotated[int, AtLeast(1)] = 512 * 1024 * 1024  # bytes
+    min_image_size: Annotated[int, at_least(0)] = 0
+    max_image_area: Annotated[float, above(0)] = math.inf
+    max_aspect_ratio: Annotated[float, above(0)] = math.inf
+    max_image_memory: Annotated[int, at_least(1)] = 512 * 1024 * 1024  # bytes
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -263,7 +263,7 @@ class WriteOptions:
     compute_hash: Hash | None = "sha256"
     extract_exif: bool = True
     save_fetch_details: bool = False
-    oom_shard_count: Annotated[int, AtLeast(1)] = 5
+    oom_shard_count: Annotated[int, at_least(1)] = 5
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -273,7 +273,7 @@ class WriteOptions:
 class ResumeOptions:
     """What to do in a folder that has shards already."""
 
-    incremental_mode: Annotated[str, OneOf(INCREMENTAL_MODES)] = "auto"
+    incremental_mode: Annotated[str, one_of(INCREMENTAL_MODES)] = "auto"
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -283,11 +283,11 @@ class ResumeOptions:
 class RunOptions:
     """Who does the shards, how often, and how a shard is called where people read of it."""
 
-    processes_count: Annotated[int, AtLeast(1)] = 1
+    processes_count: Annotated[int, at_least(1)] = 1
     distributor: str = "multiprocessing"
-    max_shard_retry: Annotated[int, AtLeast(0)] = 1
-    oom_shard_count: Annotated[int, AtLeast(1)] = 5  # as in WriteOptions
-    shard_patience: Annotated[float, Above(0)] = 120.0  # seconds without a sign of life after which a worker is stuck
+    max_shard_retry: Annotated[int, at_least(0)] = 1
+    oom_shard_count: Annotated[int, at_least(1)] = 5  # as in WriteOptions
+    shard_patience: Annotated[float, above(0)] = 120.0  # seconds without a sign of life after which a worker is stuck
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 
 from img2dataset.errors import OptionsError
-from img2dataset.kinds import Above, AtLeast, AtMost, OneOf, check, check_types, wanted
+from img2dataset.kinds import above, at_least, at_most, check, check_types, one_of, wanted
 
 RIGHT = [
     (str, "a"),
@@ -26,11 +26,11 @@ RIGHT = [
     (Mapping[str, str], {"a": ""}),
     (str | None, None),
     (Sequence[str] | None, None),
-    (Annotated[int, AtLeast(1)], 1),
-    (Annotated[int, AtLeast(1)] | None, None),
-    (Annotated[float, Above(0)], math.inf),
-    (Annotated[int, AtLeast(1), AtMost(3)], 3),
-    (Annotated[str, OneOf({"a": 1, "b": 2})], "b"),
+    (Annotated[int, at_least(1)], 1),
+    (Annotated[int, at_least(1)] | None, None),
+    (Annotated[float, above(0)], math.inf),
+    (Annotated[int, at_least(1), at_most(3)], 3),
+    (Annotated[str, one_of({"a": 1, "b": 2})], "b"),
 ]
 WRONG = [
     (str, 3, "a text that is not empty"),
@@ -54,14 +54,14 @@ WRONG = [
     (Mapping[str, str], ["a"], 'texts by name, as {"Accept": "image/*"}'),
     (Mapping[str, str], {"a": 1}, 'texts by name, as {"Accept": "image/*"}'),
     (int | None, "3", "a whole number"),
-    (Annotated[int, AtLeast(1)], 0, "a whole number of at least 1"),
-    (Annotated[int, AtLeast(1)], "1", "a whole number of at least 1"),
-    (Annotated[float, Above(0)], 0.0, "a number above 0"),
-    (Annotated[int, AtLeast(1), AtMost(3)], 4, "a whole number of at least 1 and at most 3"),
-    (Annotated[str, OneOf(("a", "b"))], "c", "one of: a, b"),
-    (Annotated[str, OneOf(("a", "b"))], 3, "one of: a, b"),
-    (Annotated[str, OneOf(("a", "b"))], ["a"], "one of: a, b"),
-    (Annotated[str, OneOf(("a", "b"))] | None, True, "one of: a, b"),
+    (Annotated[int, at_least(1)], 0, "a whole number of at least 1"),
+    (Annotated[int, at_least(1)], "1", "a whole number of at least 1"),
+    (Annotated[float, above(0)], 0.0, "a number above 0"),
+    (Annotated[int, at_least(1), at_most(3)], 4, "a whole number of at least 1 and at most 3"),
+    (Annotated[str, one_of(("a", "b"))], "c", "one of: a, b"),
+    (Annotated[str, one_of(("a", "b"))], 3, "one of: a, b"),
+    (Annotated[str, one_of(("a", "b"))], ["a"], "one of: a, b"),
+    (Annotated[str, one_of(("a", "b"))] | None, True, "one of: a, b"),
 ]
 
 
@@ -81,7 +81,7 @@ def test_any_other_is_refused_with_its_option_and_what_would_be_right(
 
 @dataclass(frozen=True)
 class Group:
-    count: Annotated[int, AtLeast(1)] = 1
+    count: Annotated[int, at_least(1)] = 1
     name: str | None = None
 
 
