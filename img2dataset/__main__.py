@@ -1,5 +1,5 @@
 """``python -m img2dataset``."""
 
-from img2dataset.main import main
+from img2dataset.command_line import main
 
 main()

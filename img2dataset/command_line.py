@@ -1,39 +1,94 @@
-"""Words of a command line → a call of a function: fire, with every value read by the type of its option."""
+"""The words of a command line → a call, with every value read by the type of its option, and an exit code."""
 
 from __future__ import annotations
 
-import ast
 import difflib
 import inspect
-import json
-import re
-import types
+import logging
+import os
+import signal
+import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from img2dataset.errors import OptionsError
+from img2dataset._version import __version__
+from img2dataset.errors import OptionsError, ShardError
+from img2dataset.kinds import wanted
+from img2dataset.streams import secure_standard_streams
+from img2dataset.tables import load
 
+DONE, SHARD_FAILED, WRONG_OPTIONS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
-def help_text(function: Callable[..., Any], name: str = "img2dataset") -> str:
-    """What ``--help`` shows: fire's page of the function."""
-    from fire import helptext, trace
-
-    page = str(helptext.HelpText(function, trace.FireTrace(function, name=name)))
-    parameters = inspect.signature(function).parameters
-
-    def flag(match: re.Match[str]) -> str:  # fire's own names short forms that several share, and cuts types off
-        parameter = parameters[match["name"]]
-        short = match["short"] if _in_full(match["letter"] or "", parameters) in parameters else ""
-        kind = str(parameter.annotation).removesuffix(" | None")
-        return f"{short}{match['flag']}        Type: {kind}\n        Default: {_as_word(parameter.default)}\n"
-
-    return re.sub(_FLAG, flag, page).replace("Type: 'str'", "Type: str").replace(f"'{name}'", name)
+# What the words call, by the first of them; "" stands for any other word, which is a url_list.
+COMMANDS = {"": "img2dataset.main:download", "verify": "img2dataset.verify:verify"}
+LATER_COMMANDS = ("report", "summary", "identity")
 
 
-def _as_word(value: Any) -> str:
-    """A default as it would stand on the command line."""
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The console script. Ends the process with one of the exit codes above."""
+    secure_standard_streams()
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _run_command(list(sys.argv[1:] if argv is None else argv))
+    except OptionsError as error:
+        _end(WRONG_OPTIONS, f"img2dataset: {error}")
+    except (ShardError, OSError) as error:
+        _end(SHARD_FAILED, f"img2dataset: {error}")
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, "img2dataset: stopped; the same command again does what is missing")
+    except _Terminated:
+        _end(TERMINATED, "img2dataset: terminated; the same command again does what is missing")
+    sys.exit(DONE)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
+
+
+def _end(code: int, line: str) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(code)  # a thread that a hung server holds must not keep the process
+
+
+def _run_command(argv: list[str]) -> None:
+    if argv == ["--version"]:
+        print(__version__)
+        return
+    first = argv[0] if argv else "--help"
+    if first in LATER_COMMANDS:
+        raise OptionsError(f"{first!r} is a subcommand of a later version; for a list of that name write ./{first}")
+    name, words = (first, argv[1:]) if first in COMMANDS else ("", argv)
+    function = load(COMMANDS, name)
+    if not argv or {"--help", "-h"} & set(words):
+        _show_help(function, name)
+        return
+    result = call(function, words)
+    if name == "verify":
+        _tell(result)
+
+
+def _show_help(function: Callable[..., Any], name: str) -> None:
+    from img2dataset.help_page import help_page
+
+    print(help_page(function, f"img2dataset {name}".strip()))
+    if not name:
+        others = ", ".join(command for command in COMMANDS if command)
+        print(f"\nSubcommands, each with a --help of its own: {others}")
+
+
+def _tell(broken: Mapping[str, str]) -> None:
+    for name, problem in broken.items():
+        print(f"{name}: {problem}")
+    if broken:
+        raise ShardError(f"{len(broken)} shards are broken")
+    print("every shard is sound")
 
 
 def call(function: Callable[..., Any], argv: list[str]) -> Any:
@@ -54,9 +109,9 @@ def typed_arguments(
     function: Callable[..., Any], positional: Sequence[str], named: Mapping[str, str]
 ) -> dict[str, Any]:
     """The words of a command line as arguments of the function, read by its annotations. Raises `OptionsError`."""
-    kinds = typing.get_type_hints(function)
+    annotations = typing.get_type_hints(function)
     parameters = inspect.signature(function).parameters
-    named = {_in_full(name, parameters): word for name, word in named.items()}
+    named = {in_full(name, parameters): word for name, word in named.items()}
     for name in named:
         if name not in parameters:
             raise OptionsError(f"there is no option --{name}{_suggestion(name, parameters)}; --help lists them all")
@@ -69,11 +124,11 @@ def typed_arguments(
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in given | named:
             raise OptionsError(f"{name} is missing; write --{name}=...; --help shows all options")
-    return {name: _read(name, word, kinds[name]) for name, word in (given | named).items()}
+    return {name: _read(name, word, annotations[name]) for name, word in (given | named).items()}
 
 
-def _in_full(name: str, known: Iterable[str]) -> str:
-    """``-p`` is the one option that begins with p, as fire's help says; any other name stays."""
+def in_full(name: str, known: Iterable[str]) -> str:
+    """``-p`` is the one option that begins with p, as the help page says; any other name stays."""
     beginning = [option for option in known if option.startswith(name)]
     return beginning[0] if len(name) == 1 and len(beginning) == 1 else name
 
@@ -83,67 +138,10 @@ def _suggestion(name: str, known: Mapping[str, Any]) -> str:
     return f" (did you mean --{close[0]}?)" if close else ""
 
 
-def _read(name: str, word: str, kind: Any) -> Any:
-    """One value, by the type that its option is annotated with."""
-    unions = (types.UnionType, typing.Union)  # Python 3.10 makes one into the other where the default is None
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in unions else (kind,)
-    if type(None) in kinds and word in ("None", "none", "null", ""):
-        return None
-    wanted = typing.get_origin(kinds[0]) or kinds[0]
+def _read(name: str, word: str, annotation: Any) -> Any:
+    """One value, by the annotation of its option."""
+    right = wanted(annotation)
     try:
-        return _READERS[wanted](word)
+        return right.read(word)
     except (ValueError, SyntaxError, OverflowError) as error:
-        raise OptionsError(f"{name} is {word!r}; it must be {_WANTED[wanted]}") from error
-
-
-def _whole(word: str) -> int:
-    try:
-        return int(word)
-    except ValueError:
-        number = float(word)  # 1e4 is ten thousand
-        if number != int(number):
-            raise
-        return int(number)
-
-
-def _boolean(word: str) -> bool:
-    if word.lower() not in _BOOLEANS:
-        raise ValueError
-    return _BOOLEANS[word.lower()]
-
-
-def _sequence(word: str) -> list[str]:
-    """``a,b``, or as JSON or Python write it: ``["a", "b"]``."""
-    if not word.strip().startswith(("[", "(")):
-        return [part.strip() for part in word.split(",") if part.strip()]
-    items = ast.literal_eval(word)
-    if not all(isinstance(item, str) for item in items):
-        raise ValueError
-    return list(items)
-
-
-def _mapping(word: str) -> dict[str, str]:
-    value = json.loads(word)
-    if not isinstance(value, dict):
-        raise ValueError
-    return {str(key): str(item) for key, item in value.items()}
-
-
-_FLAG = r"(?P<short>-(?P<letter>\w), )?(?P<flag>--(?P<name>\w+)=.*\n)        Type: .*\n        Default: .*\n"
-_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-_READERS: dict[Any, Callable[[str], Any]] = {
-    str: str,
-    int: _whole,
-    float: float,
-    bool: _boolean,
-    Sequence: _sequence,
-    Mapping: _mapping,
-}
-_WANTED = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    Sequence: 'a list, as a,b or ["a", "b"]',
-    Mapping: 'a JSON object, as {"Name": "value"}',
-}
+        raise OptionsError(f"{name} is {word!r}; it must be {right}") from error

@@ -1,21 +1,15 @@
-"""Wires the stages into a run: `download`, and the command line on top of it."""
+"""The flat options of `download` become option groups, each named once and by hand, and the run begins."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import logging
 import math
-import os
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Mapping, Sequence, Set
+from typing import Annotated
 
-from img2dataset._version import __version__
-from img2dataset.errors import OptionsError, ShardError
+from img2dataset.command_line import main
+from img2dataset.errors import OptionsError
+from img2dataset.kinds import check, one_of
 from img2dataset.options import (
-    INCREMENTAL_MODES,
     ROBOTS_DIRECTIVES,
     Courtesy,
     Crawler,
@@ -23,30 +17,18 @@ from img2dataset.options import (
     Limits,
     ReadOptions,
     ResizeOptions,
+    ResumeOptions,
     RunOptions,
     Trust,
     WriteOptions,
-    require_one_of,
 )
 from img2dataset.stats import RunStats
-from img2dataset.streams import open_closed_streams, secure_standard_streams
+from img2dataset.streams import open_closed_streams
 
-if TYPE_CHECKING:
-    from img2dataset.downloader import Downloader
-    from img2dataset.filesystem import Folder
-    from img2dataset.filesystem.lock import Lock
-    from img2dataset.reader import Reader
-    from img2dataset.resume.plan import ResumePlan
-    from img2dataset.shards import Shard
-
-logger = logging.getLogger(__name__)
+__all__ = ["download", "main"]
 
 PATIENCE = 3  # times the longest that one URL may take, and
 FLUSH = 300  # seconds for a shard to reach the disk or the store: a worker silent for longer than both is stuck
-DONE, SHARD_FAILED, WRONG_OPTIONS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-SUBCOMMANDS = ("verify", "report")
-
-Group = TypeVar("Group", ReadOptions, ResizeOptions, WriteOptions, RunOptions)
 
 
 def download(
@@ -104,27 +86,22 @@ def download(
     Every row of the list is fetched, resized and written, or recorded with the reason why not. The dataset grows by
     whole shards; the same call again does what is missing.
 
-    Args:
+    Reading the list:
         url_list: File with the URLs, or folder of such files, taken in sorted order. Any path or URL that fsspec
             opens; a compressed file (.gz, .bz2, .xz, .zip, .zst) is read as it is.
-        image_size: Side in pixels that resize_mode brings images to.
-        output_folder: Where the dataset goes: a local folder, or any URL that fsspec writes to, as s3://bucket/name.
-            What happens when it has shards already is up to incremental_mode.
-        processes_count: Processes that fetch and resize, each a shard at a time. One for each core is a good number.
-        resize_mode: no (keep the size), border (fit into a white square of image_size), keep_ratio (the shorter side
-            becomes image_size), keep_ratio_largest (the longer side does) or center_crop (the shorter side does, and
-            the square in the middle is kept).
-        resize_only_if_bigger: Leave an image as it is, neither enlarged nor padded nor cropped, when the side that
-            resize_mode goes by is not above image_size.
-        output_format: files (a folder of images a shard), webdataset (a tar a shard), parquet (images as a column of
-            the metadata file) or dummy (only counts, to measure the rest).
         input_format: txt (a URL a line, taken verbatim), csv or parquet. Not given, the file's extension tells, and
             txt is assumed where it does not.
         url_col: Column of a csv or parquet list that holds the URLs.
         caption_col: Column that holds the captions; every image then gets a .txt.
-        thread_count: Downloads under way at once in each process.
+        bbox_col: Column with boxes to blur in each image: a list of [x_min, y_min, x_max, y_max], each from 0 to 1; as
+            JSON in a csv list.
+        verify_hash: Column with the hash that the fetched bytes must have, and its kind: ["hash_column", "md5"]. An
+            image with another one is left out.
+        save_additional_columns: Columns of the list to take over into the metadata.
         number_sample_per_shard: Rows of the list in one shard.
-        save_metadata: Write a .json for every image, and one .parquet a shard with a row for every input row.
+
+    Fetching:
+        thread_count: Downloads under way at once in each process.
         timeout: Seconds that one attempt at a URL may take in all, from the name lookup to the last byte.
         retries: How often a URL is tried again after a failure that may pass within seconds, such as a connection
             reset or an answer of 503. Timeouts and answers of 404 are final.
@@ -139,7 +116,16 @@ def download(
         block_private_networks: Refuse every address that is not on the public internet, loopback included: for lists
             that strangers wrote. Link-local addresses are refused in any case.
         respect_robots_txt: Ask each host's robots.txt, once, and leave out what it disallows.
-        disallowed_header_directives: Directives of an X-Robots-Tag header that leave an image out. [] ignores them.
+        disallowed_header_directives: Directives of an X-Robots-Tag header that leave an image out. None means the
+            default; [] ignores them.
+
+    Images:
+        image_size: Side in pixels that resize_mode brings images to.
+        resize_mode: no (keep the size), border (fit into a white square of image_size), keep_ratio (the shorter side
+            becomes image_size), keep_ratio_largest (the longer side does) or center_crop (the shorter side does, and
+            the square in the middle is kept).
+        resize_only_if_bigger: Leave an image as it is, neither enlarged nor padded nor cropped, when the side that
+            resize_mode goes by is not above image_size.
         upscale_interpolation: Filter that enlarges: nearest, bilinear, bicubic, area or lanczos.
         downscale_interpolation: Filter that reduces, of the same names.
         encode_format: Format of the saved images: jpg, png, webp or avif.
@@ -151,15 +137,20 @@ def download(
         max_image_area: Leave out images of more pixels than this, width times height.
         max_aspect_ratio: Leave out images whose longer side is more than this many times the shorter.
         max_image_memory: Bytes of memory that one image may take; it is left out if it would need more.
-        bbox_col: Column with boxes to blur in each image: a list of [x_min, y_min, x_max, y_max], each from 0 to 1; as
-            JSON in a csv list.
+
+    Writing:
+        output_folder: Where the dataset goes: a local folder, or any URL that fsspec writes to, as s3://bucket/name.
+            What happens when it has shards already is up to incremental_mode.
+        output_format: files (a folder of images a shard), webdataset (a tar a shard), parquet (images as a column of
+            the metadata file) or dummy (only counts, to measure the rest).
+        save_metadata: Write a .json for every image, and one .parquet a shard with a row for every input row.
         extract_exif: Put the file's EXIF tags into the metadata, as JSON text.
         compute_hash: Hash of the fetched bytes in the metadata: md5, sha256 or sha512. None leaves it out.
-        verify_hash: Column with the hash that the fetched bytes must have, and its kind: ["hash_column", "md5"]. An
-            image with another one is left out.
-        save_additional_columns: Columns of the list to take over into the metadata.
         save_fetch_details: Add the HTTP status, the URL after redirects and the number of attempts to the metadata.
         oom_shard_count: Digits of the shard number in file names: 5 gives 00000.
+
+    Running:
+        processes_count: Processes that fetch and resize, each a shard at a time. One for each core is a good number.
         incremental_mode: What to do in a folder that has shards. auto finishes them if they come from this list, and
             adds new ones if not; incremental only finishes; extend only adds; retry_failed finishes and tries again
             what failed for a passing reason; overwrite starts from nothing.
@@ -175,51 +166,113 @@ def download(
         OptionsError: an option is wrong, the list cannot be read or the folder cannot be written; nothing was done.
         ShardError: shards could not be finished; all others are.
     """
-    arguments = dict(locals())
-    arguments["save_additional_columns"] = _texts(save_additional_columns) or ()
-    arguments |= {name: _texts(arguments[name]) for name in ("verify_hash", "retry_statuses")}
-    require_one_of("incremental_mode", incremental_mode, INCREMENTAL_MODES)
-    _check_names(arguments)
-    read, write = _group(ReadOptions, arguments), _group(WriteOptions, arguments)
+    _check_names(input_format, output_format, http_client, resolver, distributor)
+    read = ReadOptions(
+        url_list=url_list,
+        input_format=input_format,
+        url_col=url_col,
+        caption_col=caption_col,
+        bbox_col=bbox_col,
+        verify_hash=None if verify_hash is None else _texts(verify_hash),  # type: ignore[arg-type]  # it refuses all but two
+        save_additional_columns=() if save_additional_columns is None else _texts(save_additional_columns),
+        number_sample_per_shard=number_sample_per_shard,
+        retry_statuses=None if retry_statuses is None else _texts(retry_statuses),
+    )
     fetch = FetchOptions(
         thread_count=thread_count,
         http_client=http_client,
         resolver=resolver,
-        crawler=Crawler(user_agent=user_agent, user_agent_token=user_agent_token, headers=headers or {}),
+        crawler=Crawler(
+            user_agent=user_agent, user_agent_token=user_agent_token, headers={} if headers is None else headers
+        ),
         limits=Limits(timeout=timeout, retries=retries, max_download_bytes=max_download_bytes),
         courtesy=Courtesy(
             max_connections_per_host=max_connections_per_host,
             respect_robots_txt=respect_robots_txt,
-            disallowed_header_directives=ROBOTS_DIRECTIVES
-            if disallowed_header_directives is None
-            else _texts(disallowed_header_directives) or (),
+            disallowed_header_directives=(
+                ROBOTS_DIRECTIVES if disallowed_header_directives is None else _texts(disallowed_header_directives)
+            ),
         ),
         trust=Trust(ignore_ssl_certificate=ignore_ssl_certificate, block_private_networks=block_private_networks),
     )
-    resize = _group(ResizeOptions, arguments)
-    if incremental_mode == "retry_failed" and not (save_metadata and output_format != "dummy"):
+    resize = ResizeOptions(
+        image_size=image_size,
+        resize_mode=resize_mode,
+        resize_only_if_bigger=resize_only_if_bigger,
+        upscale_interpolation=upscale_interpolation,
+        downscale_interpolation=downscale_interpolation,
+        encode_format=encode_format,
+        encode_quality=encode_quality,
+        skip_reencode=skip_reencode,
+        disable_all_reencoding=disable_all_reencoding,
+        min_image_size=min_image_size,
+        max_image_area=max_image_area,
+        max_aspect_ratio=max_aspect_ratio,
+        max_image_memory=max_image_memory,
+    )
+    write = WriteOptions(
+        output_folder=output_folder,
+        output_format=output_format,
+        encode_format=encode_format,
+        save_metadata=save_metadata,
+        compute_hash=compute_hash,
+        extract_exif=extract_exif,
+        save_fetch_details=save_fetch_details,
+        oom_shard_count=oom_shard_count,
+    )
+    resume = ResumeOptions(incremental_mode=incremental_mode)
+    run_options = RunOptions(
+        processes_count=processes_count,
+        distributor=distributor,
+        max_shard_retry=max_shard_retry,
+        oom_shard_count=oom_shard_count,
+        shard_patience=PATIENCE * timeout * (retries + 1) + FLUSH,
+    )
+    _check_together(read, resize, write, resume)
+    _check_encoder(resize)
+
+    from img2dataset.downloader import Downloader
+    from img2dataset.loggers.terminal import terminal_observers
+    from img2dataset.run import run
+
+    open_closed_streams()
+    downloader = Downloader(read=read, fetch=fetch, resize=resize, write=write)
+    return run(downloader, resume, run_options, terminal_observers())
+
+
+def _texts(value: Sequence[str]) -> tuple[str, ...]:
+    """A list of texts, of which a single one may be given as it is. What is no list is left for its group to refuse."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, (Sequence, Set)) else value
+
+
+def _check_names(
+    input_format: str | None, output_format: str, http_client: str, resolver: str, distributor: str
+) -> None:
+    """The names of formats, engines, resolvers and distributors stand in the tables of their packages."""
+    from img2dataset.distributor import DISTRIBUTORS
+    from img2dataset.fetcher import FETCHERS, RESOLVERS
+    from img2dataset.formats import WRITERS
+    from img2dataset.reader import READERS
+
+    if input_format is not None:
+        check("input_format", input_format, Annotated[str, one_of(READERS)])
+    check("output_format", output_format, Annotated[str, one_of(WRITERS)])
+    check("http_client", http_client, Annotated[str, one_of(FETCHERS)])
+    check("resolver", resolver, Annotated[str, one_of(RESOLVERS)])
+    check("distributor", distributor, Annotated[str, one_of(DISTRIBUTORS)])
+
+
+def _check_together(read: ReadOptions, resize: ResizeOptions, write: WriteOptions, resume: ResumeOptions) -> None:
+    """Options of several groups that contradict each other."""
+    has_metadata = write.save_metadata and write.output_format != "dummy"
+    if resume.incremental_mode == "retry_failed" and not has_metadata:
         raise OptionsError("incremental_mode is retry_failed, which needs the metadata to know what failed")
-    if bbox_col and disable_all_reencoding:
+    if read.bbox_col and resize.disable_all_reencoding:
         raise OptionsError(
             "bbox_col blurs images, and disable_all_reencoding keeps them as they are; choose one of them"
         )
-    _check_encoder(resize)
-    patience = PATIENCE * fetch.limits.timeout * (fetch.limits.retries + 1) + FLUSH
-    run = _group(RunOptions, arguments | {"shard_patience": patience})
-
-    from img2dataset.downloader import Downloader
-
-    downloader = Downloader(read=read, fetch=fetch, resize=resize, write=write)
-    return _run(downloader, run, incremental_mode)
-
-
-def _texts(value: Sequence[str] | None) -> tuple[str, ...] | None:
-    """A list of texts, of which a single one may be given as it is."""
-    return (value,) if isinstance(value, str) else tuple(value) if value else None
-
-
-def _group(kind: type[Group], arguments: Mapping[str, Any]) -> Group:
-    return kind(**{field.name: arguments[field.name] for field in dataclasses.fields(kind) if field.name in arguments})
 
 
 def _check_encoder(options: ResizeOptions) -> None:
@@ -228,168 +281,3 @@ def _check_encoder(options: ResizeOptions) -> None:
         from img2dataset.images.encoder import Encoder
 
         Encoder(options.encode_format, options.encode_quality)
-
-
-def _check_names(arguments: Mapping[str, Any]) -> None:
-    """The names of formats and engines stand in the tables of their packages."""
-    from img2dataset.distributor import DISTRIBUTORS
-    from img2dataset.fetcher import FETCHERS
-    from img2dataset.formats import WRITERS
-
-    for option, table in (("output_format", WRITERS), ("http_client", FETCHERS), ("distributor", DISTRIBUTORS)):
-        require_one_of(option, arguments[option], tuple(table))
-
-
-def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> RunStats:
-    from img2dataset.filesystem import open_folder
-    from img2dataset.filesystem.lock import locked
-    from img2dataset.reader import Reader
-    from img2dataset.resume.plan import make_plan, overwrite
-
-    open_closed_streams()
-    reader = Reader(downloader.read)
-    reader.check()
-    folder = open_folder(downloader.write.output_folder)
-    _make(folder)
-    with locked(folder) as lock:
-        _recover(folder)
-        if incremental_mode == "overwrite":
-            overwrite(folder)
-        output_options = _output_options(downloader)
-        try:
-            plan = make_plan(folder, reader, incremental_mode, output_options)
-        except OSError as error:
-            raise OptionsError(f"{folder} cannot be read: {error}") from error
-        try:
-            return _follow(plan, reader, dataclasses.replace(downloader, output_options=output_options), options, lock)
-        finally:
-            if lock.is_held:
-                _sweep(folder)
-
-
-def _recover(folder: Folder) -> None:
-    """Finish and remove what a run left that was killed."""
-    try:
-        folder.recover()
-    except OSError as error:
-        raise OptionsError(f"what a killed run left in {folder} cannot be finished or removed: {error}") from error
-
-
-def _sweep(folder: Folder) -> None:
-    """Finish and remove what workers left that were killed."""
-    try:
-        folder.recover()
-    except (OSError, OptionsError) as error:
-        logger.warning("temporary files stay in %s until the next run: %s", folder, error)
-
-
-def _make(folder: Folder) -> None:
-    try:
-        folder.make()
-    except OSError as error:
-        raise OptionsError(
-            f"output_folder is {str(folder)!r}, which cannot be written: {error.strerror or error}"
-        ) from error
-
-
-def _output_options(downloader: Downloader) -> dict[str, Any]:
-    """The options that change what is on disk, as JSON knows them: compared when a run comes back to the folder."""
-    read, write = dataclasses.asdict(downloader.read), dataclasses.asdict(downloader.write)
-    names = ("number_sample_per_shard", "caption_col", "bbox_col", "save_additional_columns")
-    options = {name: read[name] for name in names} | write | dataclasses.asdict(downloader.resize)
-    del options["output_folder"], options["max_image_memory"]  # which changes what is left out, as `timeout` does
-    plain = {name: None if value == math.inf else value for name, value in options.items()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
-
-
-def _follow(plan: ResumePlan, reader: Reader, downloader: Downloader, options: RunOptions, lock: Lock) -> RunStats:
-    """Do what remains, show it, and tell how it went. Raises `ShardError` when a shard failed."""
-    from img2dataset.distributor import distribute
-    from img2dataset.loggers.terminal import ProgressLogger
-
-    with ProgressLogger(lambda: reader.rows_read) as progress:
-        progress.stats.output_folder = downloader.write.output_folder
-        progress.stats.processes_count = options.processes_count
-        if plan.line:
-            progress.say(plan.line)
-        for shards in plan.stages(reader):
-            if not plan.done:
-                shards = _telling(shards, lambda count: progress.hint(count, options.processes_count))
-            with contextlib.closing(distribute(shards, downloader, options)) as events:
-                for event in events:
-                    lock.check()
-                    progress.add(event)
-            if progress.stats.failed_shards:
-                break
-    failed = progress.stats.failed_shards
-    if failed:
-        numbers = ", ".join(str(failure.shard_id) for failure in failed[:20])
-        raise ShardError(f"{len(failed)} shards failed ({numbers}); run the same command again to do what is missing")
-    return progress.stats
-
-
-def _telling(shards: Iterator[Shard], at_the_end: Callable[[int], None]) -> Iterator[Shard]:
-    """The same shards; when they are used up, tell how many there were."""
-    count = 0
-    for shard in shards:
-        count += 1
-        yield shard
-    at_the_end(count)
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """The console script. Ends the process with one of the exit codes above."""
-    secure_standard_streams()
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        _command(list(sys.argv[1:] if argv is None else argv))
-    except OptionsError as error:
-        _end(WRONG_OPTIONS, f"img2dataset: {error}")
-    except (ShardError, OSError) as error:
-        _end(SHARD_FAILED, f"img2dataset: {error}")
-    except KeyboardInterrupt:
-        _end(INTERRUPTED, "img2dataset: stopped; the same command again does what is missing")
-    except _Terminated:
-        _end(TERMINATED, "img2dataset: terminated; the same command again does what is missing")
-    sys.exit(DONE)
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise _Terminated
-
-
-def _end(code: int, line: str) -> NoReturn:
-    print(line, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(code)  # a thread that a hung server holds must not keep the process
-
-
-def _command(argv: list[str]) -> None:
-    from img2dataset.command_line import call, help_text
-    from img2dataset.verify import verify
-
-    subcommand = argv[0] if argv and argv[0] in SUBCOMMANDS else None
-    function = verify if subcommand == "verify" else download
-    if argv == ["--version"]:
-        print(__version__)
-    elif not argv or {"--help", "-h"} & set(argv):
-        print(help_text(function, "img2dataset verify" if function is verify else "img2dataset"))
-    elif subcommand == "report":
-        raise OptionsError("'report' is a subcommand of a later version; for a list of that name write ./report")
-    elif function is verify:
-        _tell(call(verify, argv[1:]))
-    else:
-        call(download, argv)
-
-
-def _tell(broken: Mapping[str, str]) -> None:
-    for name, problem in broken.items():
-        print(f"{name}: {problem}")
-    if broken:
-        raise ShardError(f"{len(broken)} shards are broken")
-    print("every shard is sound")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from img2dataset.errors import OptionsError
+from img2dataset.kinds import above, at_least, at_most, check, check_types, one_of
 
 INPUT_FORMATS = ("txt", "csv", "parquet")
 HASHES = ("md5", "sha256", "sha512")
+Hash = Annotated[str, one_of(HASHES)]
 ROBOTS_DIRECTIVES = ("noai", "noimageai", "noindex", "noimageindex")
 METADATA_COLUMNS = (
     *("url", "caption", "key", "shard_id", "status", "error_message", "width", "height"),
@@ -39,43 +41,6 @@ LARGEST_IMAGE_SIZE = 13_379  # its square is the pixel limit
 INCREMENTAL_MODES = ("auto", "incremental", "extend", "retry_failed", "overwrite")
 
 
-def require_one_of(option: str, value: object, allowed: Sequence[object]) -> None:
-    """Raise `OptionsError` unless `value` is one of `allowed`; the sentence lists them."""
-    if value not in allowed or isinstance(value, bool):
-        choices = ", ".join(str(choice) for choice in allowed)
-        raise OptionsError(f"{option} is {value!r}; it must be one of: {choices}")
-
-
-def require_whole(option: str, value: object, minimum: int) -> None:
-    """Raise `OptionsError` unless `value` is an int (no bool) of at least `minimum`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise OptionsError(f"{option} is {value!r}; it must be a whole number of at least {minimum}")
-
-
-def require_number(option: str, value: object, above: float) -> None:
-    """Raise `OptionsError` unless `value` is a number greater than `above` (infinity passes, NaN does not)."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value) or value <= above:
-        raise OptionsError(f"{option} is {value!r}; it must be a number above {above:g}")
-
-
-def require_bool(option: str, value: object) -> None:
-    """Raise `OptionsError` unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise OptionsError(f"{option} is {value!r}; it must be true or false")
-
-
-def require_text(option: str, value: object) -> None:
-    """Raise `OptionsError` unless `value` is a string with something in it."""
-    if not isinstance(value, str) or not value.strip():
-        raise OptionsError(f"{option} is {value!r}; it must be a text that is not empty")
-
-
-def require_optional_text(option: str, value: object) -> None:
-    """As `require_text`, and None passes."""
-    if value is not None:
-        require_text(option, value)
-
-
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """Where the rows come from, and how many make a shard."""
@@ -87,25 +52,18 @@ class ReadOptions:
     bbox_col: str | None = None
     verify_hash: tuple[str, str] | None = None  # (column, algorithm)
     save_additional_columns: tuple[str, ...] = ()
-    number_sample_per_shard: int = 10_000
+    number_sample_per_shard: Annotated[int, at_least(1)] = 10_000
     retry_statuses: tuple[str, ...] | None = (
         None  # the error messages that retry_failed tries again; None: passing ones
     )
 
     def __post_init__(self) -> None:
-        require_text("url_list", self.url_list)
-        if self.input_format is not None:
-            require_one_of("input_format", self.input_format, INPUT_FORMATS)
-        require_text("url_col", self.url_col)
-        require_optional_text("caption_col", self.caption_col)
-        require_optional_text("bbox_col", self.bbox_col)
-        require_whole("number_sample_per_shard", self.number_sample_per_shard, 1)
+        check_types(self)
         if self.verify_hash is not None:
             if len(self.verify_hash) != 2:
                 raise OptionsError(f'verify_hash is {self.verify_hash!r}; write it as ["column", "md5"]')
-            require_one_of("verify_hash's second part", self.verify_hash[1], HASHES)
+            check("verify_hash's second part", self.verify_hash[1], Hash)
         for column in self.save_additional_columns:
-            require_text("save_additional_columns", column)
             if column in METADATA_COLUMNS:
                 raise OptionsError(
                     f"save_additional_columns names {column!r}, which is a column of the metadata already"
@@ -127,47 +85,45 @@ class Crawler:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for text in ("user_agent", "user_agent_token"):
-            require_optional_text(text, getattr(self, text))
-            _require_header_text(text, getattr(self, text) or "")
+        check_types(self)
+        _require_header_text("user_agent", self.user_agent or "")
+        _require_header_text("user_agent_token", self.user_agent_token or "")
         if self.user_agent_token and not _HEADER_NAME.fullmatch(self.user_agent_token):
             raise OptionsError(
                 f"user_agent_token is {self.user_agent_token!r}; it must be one word, such as examplebot"
             )
-        object.__setattr__(self, "headers", _checked_headers(self.headers))
+        _check_headers(self.headers)
+        object.__setattr__(self, "headers", dict(self.headers))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What a URL may cost: `timeout` in seconds for each attempt, `max_download_bytes` in bytes."""
 
-    timeout: float = 10.0
-    retries: int = 1
-    max_download_bytes: int = 64 * 1024 * 1024
+    timeout: Annotated[float, above(0)] = 10.0
+    retries: Annotated[int, at_least(0)] = 1
+    max_download_bytes: Annotated[int, at_least(1)] = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        require_number("timeout", self.timeout, 0)
+        check_types(self)
         if math.isinf(self.timeout):
             raise OptionsError(
                 "timeout is infinite; it must end some day, or a silent server would never let the run end"
             )
-        require_whole("retries", self.retries, 0)
-        require_whole("max_download_bytes", self.max_download_bytes, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Courtesy:
     """What the owners of servers and images may ask of us."""
 
-    max_connections_per_host: int | None = None
+    max_connections_per_host: Annotated[int, at_least(1)] | None = None
     respect_robots_txt: bool = False
     disallowed_header_directives: tuple[str, ...] = ROBOTS_DIRECTIVES
 
     def __post_init__(self) -> None:
-        if self.max_connections_per_host is not None:
-            require_whole("max_connections_per_host", self.max_connections_per_host, 1)
-        require_bool("respect_robots_txt", self.respect_robots_txt)
-        object.__setattr__(self, "disallowed_header_directives", _directives(self.disallowed_header_directives))
+        check_types(self)
+        directives = tuple(directive.strip().lower() for directive in self.disallowed_header_directives)
+        object.__setattr__(self, "disallowed_header_directives", directives)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +134,7 @@ class Trust:
     block_private_networks: bool = False
 
     def __post_init__(self) -> None:
-        require_bool("ignore_ssl_certificate", self.ignore_ssl_certificate)
-        require_bool("block_private_networks", self.block_private_networks)
+        check_types(self)
         if self.block_private_networks:
             _require_no_proxy()
 
@@ -188,7 +143,7 @@ class Trust:
 class FetchOptions:
     """How URLs become bytes: by how many threads of which engine, and what each stage of it must know."""
 
-    thread_count: int = 256
+    thread_count: Annotated[int, at_least(1)] = 256
     http_client: str = "curl"
     resolver: str = "c-ares"
     crawler: Crawler = field(default_factory=Crawler)
@@ -197,7 +152,7 @@ class FetchOptions:
     trust: Trust = field(default_factory=Trust)
 
     def __post_init__(self) -> None:
-        require_whole("thread_count", self.thread_count, 1)
+        check_types(self)
 
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -212,31 +167,14 @@ def _require_header_text(option: str, value: str) -> None:
         )
 
 
-def _checked_headers(headers: object) -> dict[str, str]:
-    if not isinstance(headers, Mapping):
-        raise OptionsError(f"headers is {headers!r}; it must map names to values, such as {{'Accept': 'image/*'}}")
+def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        if not _HEADER_NAME.fullmatch(name):
             raise OptionsError(f"headers has the name {name!r}; a name is made of letters, digits and dashes")
-        if not isinstance(value, str):
-            raise OptionsError(f"headers has {value!r} for {name}; a value must be a text")
         if name.lower() in _OWN_HEADERS:
             hint = "; user_agent sets it" if name.lower() == "user-agent" else ""
             raise OptionsError(f"headers has {name}, which img2dataset decides for each request{hint}")
         _require_header_text(f"headers[{name!r}]", value)
-    return dict(headers)
-
-
-def _directives(directives: object) -> tuple[str, ...]:
-    right = isinstance(directives, (list, tuple, set, frozenset)) and all(
-        isinstance(directive, str) and directive.strip() for directive in directives
-    )
-    if not right:
-        raise OptionsError(
-            f"disallowed_header_directives is {directives!r}; it must be a list such as {list(ROBOTS_DIRECTIVES)}, "
-            "or [] to fetch whatever X-Robots-Tag says"
-        )
-    return tuple(directive.strip().lower() for directive in directives)  # type: ignore[attr-defined]
 
 
 def _require_no_proxy() -> None:
@@ -254,45 +192,34 @@ def _require_no_proxy() -> None:
 class ResizeOptions:
     """How bytes become an encoded image. Sizes are in pixels."""
 
-    image_size: int = 256
-    resize_mode: str = "border"
+    image_size: Annotated[int, at_least(1), at_most(LARGEST_IMAGE_SIZE)] = 256
+    resize_mode: Annotated[str, one_of(RESIZE_MODES)] = "border"
     resize_only_if_bigger: bool = False
-    upscale_interpolation: str = "lanczos"
-    downscale_interpolation: str = "area"
-    encode_format: str = "jpg"
+    upscale_interpolation: Annotated[str, one_of(INTERPOLATIONS)] = "lanczos"
+    downscale_interpolation: Annotated[str, one_of(INTERPOLATIONS)] = "area"
+    encode_format: Annotated[str, one_of(ENCODE_QUALITIES)] = "jpg"
     encode_quality: int | None = None
     skip_reencode: bool = False
     disable_all_reencoding: bool = False
-    min_image_size: int = 0
-    max_image_area: float = math.inf
-    max_aspect_ratio: float = math.inf
-    max_image_memory: int = 512 * 1024 * 1024  # bytes
+    min_image_size: Annotated[int, at_least(0)] = 0
+    max_image_area: Annotated[float, above(0)] = math.inf
+    max_aspect_ratio: Annotated[float, above(0)] = math.inf
+    max_image_memory: Annotated[int, at_least(1)] = 512 * 1024 * 1024  # bytes
 
     def __post_init__(self) -> None:
-        require_whole("image_size", self.image_size, 1)
-        if self.image_size > LARGEST_IMAGE_SIZE:
-            raise OptionsError(f"image_size is {self.image_size}; it must be at most {LARGEST_IMAGE_SIZE}")
-        require_one_of("resize_mode", self.resize_mode, RESIZE_MODES)
-        require_bool("resize_only_if_bigger", self.resize_only_if_bigger)
-        require_one_of("upscale_interpolation", self.upscale_interpolation, INTERPOLATIONS)
-        require_one_of("downscale_interpolation", self.downscale_interpolation, INTERPOLATIONS)
-        self._check_encoding()
-        self._check_filters()
-
-    def _check_encoding(self) -> None:
-        require_one_of("encode_format", self.encode_format, tuple(ENCODE_QUALITIES))
-        require_bool("skip_reencode", self.skip_reencode)
-        require_bool("disable_all_reencoding", self.disable_all_reencoding)
-        if self.encode_quality is not None:
-            lowest, highest, _ = ENCODE_QUALITIES[self.encode_format]
-            require_whole("encode_quality", self.encode_quality, lowest)
-            if self.encode_quality > highest:
-                raise OptionsError(
-                    f"encode_quality is {self.encode_quality}; "
-                    f"for encode_format={self.encode_format} it must be from {lowest} to {highest}"
-                )
+        check_types(self)
+        self._check_encode_quality()
         if self.disable_all_reencoding:
             self._refuse_what_needs_encoding()
+        self._check_filters()
+
+    def _check_encode_quality(self) -> None:
+        lowest, highest, _ = ENCODE_QUALITIES[self.encode_format]
+        if self.encode_quality is not None and not lowest <= self.encode_quality <= highest:
+            raise OptionsError(
+                f"encode_quality is {self.encode_quality}; "
+                f"for encode_format={self.encode_format} it must be a whole number from {lowest} to {highest}"
+            )
 
     def _refuse_what_needs_encoding(self) -> None:
         """Options that change the image contradict keeping it as it came; the default resize_mode is let through."""
@@ -306,10 +233,6 @@ class ResizeOptions:
             raise OptionsError(f"disable_all_reencoding keeps images as they came and contradicts {option}; drop one")
 
     def _check_filters(self) -> None:
-        require_whole("min_image_size", self.min_image_size, 0)
-        require_whole("max_image_memory", self.max_image_memory, 1)
-        require_number("max_image_area", self.max_image_area, 0)
-        require_number("max_aspect_ratio", self.max_aspect_ratio, 0)
         if self.max_aspect_ratio < 1:
             raise OptionsError(
                 f"max_aspect_ratio is {self.max_aspect_ratio:g}; it is the longer side over the shorter, so at least 1"
@@ -329,30 +252,34 @@ class WriteOptions:
     output_format: str = "files"
     encode_format: str = "jpg"  # the name of the image column of output_format=parquet
     save_metadata: bool = True
-    compute_hash: str | None = "sha256"
+    compute_hash: Hash | None = "sha256"
     extract_exif: bool = True
     save_fetch_details: bool = False
-    oom_shard_count: int = 5
+    oom_shard_count: Annotated[int, at_least(1)] = 5
 
     def __post_init__(self) -> None:
-        require_text("output_folder", self.output_folder)
-        require_bool("save_metadata", self.save_metadata)
-        require_bool("extract_exif", self.extract_exif)
-        require_bool("save_fetch_details", self.save_fetch_details)
-        require_whole("oom_shard_count", self.oom_shard_count, 1)
-        if self.compute_hash is not None:
-            require_one_of("compute_hash", self.compute_hash, HASHES)
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeOptions:
+    """What to do in a folder that has shards already."""
+
+    incremental_mode: Annotated[str, one_of(INCREMENTAL_MODES)] = "auto"
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Who does the shards, and how often."""
+    """Who does the shards, how often, and how a shard is called where people read of it."""
 
-    processes_count: int = 1
+    processes_count: Annotated[int, at_least(1)] = 1
     distributor: str = "multiprocessing"
-    max_shard_retry: int = 1
-    shard_patience: float = 120.0  # seconds without any event from a worker that holds shards: it is stuck
+    max_shard_retry: Annotated[int, at_least(0)] = 1
+    oom_shard_count: Annotated[int, at_least(1)] = 5  # as in WriteOptions
+    shard_patience: Annotated[float, above(0)] = 120.0  # seconds without a sign of life after which a worker is stuck
 
     def __post_init__(self) -> None:
-        require_whole("processes_count", self.processes_count, 1)
-        require_whole("max_shard_retry", self.max_shard_retry, 0)
+        check_types(self)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
 from img2dataset.events import ShardFailure
-from img2dataset.options import RunOptions, require_bool, require_text
+from img2dataset.kinds import check
+from img2dataset.options import RunOptions
 from img2dataset.resume.finished import SAMPLES, UNREADABLE, FinishedShard, Parts, image_of, unusable
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardStats
 from img2dataset.streams import open_closed_streams, unfailing
+from img2dataset.tables import load
 
 if TYPE_CHECKING:
     from img2dataset.filesystem import Folder
@@ -49,9 +51,9 @@ def verify(
     from img2dataset.filesystem.lock import locked
 
     open_closed_streams()
-    require_text("output_folder", output_folder)
-    require_bool("decode", decode)
-    require_bool("repair", repair)
+    check("output_folder", output_folder, str)
+    check("decode", decode, bool)
+    check("repair", repair, bool)
     folder = open_folder(output_folder)
     names = _names(folder)
     if not any(is_stats_file(name) for name in folder.names()):
@@ -86,7 +88,7 @@ def _check(names: list[str], verifier: _Verifier, options: RunOptions) -> Iterat
     stream = unfailing(sys.stderr)
     shards = (_named(number, name) for number, name in enumerate(names))
     with (
-        closing(DISTRIBUTORS[options.distributor]()(shards, verifier, options)) as events,
+        closing(load(DISTRIBUTORS, options.distributor)(shards, verifier, options)) as events,
         tqdm(total=len(names), unit="shard", file=stream, disable=not stream.isatty()) as bar,
     ):
         for event in events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -24,11 +25,12 @@ from dataset import checked_metadata, run, start, stats, write_list
 from mockserver import MockServer, photo
 from PIL import Image
 
-from img2dataset import download, main
+from img2dataset import download
 from img2dataset.downloader import Downloader
 from img2dataset.errors import Reason
 from img2dataset.filesystem import open_folder
-from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, RunOptions, WriteOptions
+from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, ResumeOptions, RunOptions, WriteOptions
+from img2dataset.run import run as run_here
 from img2dataset.verify import check_shard
 
 ROOT = Path(__file__).parent.parent
@@ -129,7 +131,7 @@ def test_a_worker_that_hangs_is_ended_and_its_row_recorded(
         resize=ResizeOptions(image_size=64),
         write=WriteOptions(output_folder=str(out)),
     )
-    main._run(downloader, RunOptions(shard_patience=3), "auto")
+    run_here(downloader, ResumeOptions(), RunOptions(shard_patience=3))
     table = checked_metadata(out, urls)
     assert table["error_message"].dropna().to_dict() == {13: Reason.DECODING_TOO_SLOW}
     assert caplog.text.count("stuck, no progress for 3 s") == 1
@@ -279,7 +281,7 @@ def test_a_file_that_grows_too_large_fails_its_shard(server: MockServer, tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1, said
-    assert "shard 1 failed: OSError: [Errno 27] File too large" in said
+    assert "shard 00001 failed: OSError: [Errno 27] File too large" in said
     assert sorted(path.name for path in out.glob("*_stats.json")) == ["00000_stats.json", "00002_stats.json"]
     assert hidden(out) == []
     assert run(*words)[0] == 0
@@ -339,7 +341,7 @@ def test_a_store_that_goes_away_fails_the_shards_that_are_not_done(
         store.stop()
         _, said = process.communicate(timeout=120)
     assert process.returncode == 1, said
-    assert "shards failed" in said or "stopped early" in said
+    assert re.search(r"shards? failed|stopped early", said)
     again = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     again.start()
     try:

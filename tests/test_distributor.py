@@ -1,4 +1,4 @@
-"""`distribute` on an engine without processes: what is tried again, what comes out, and when it gives up."""
+"""`distribute` on a distributor without processes: what is tried again, what comes out, and when it gives up."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ import pytest
 from toy_downloaders import Failing, Toy, make_shard
 
 import img2dataset.distributor
-from img2dataset.distributor import DISTRIBUTORS, HOPELESS, MAX_WAITING, Downloader, Event, distribute
+from img2dataset.distributor import DISTRIBUTORS, distribute
+from img2dataset.distributor.base import Event, Work
+from img2dataset.distributor.retries import HOPELESS, MAX_WAITING
 from img2dataset.errors import ShardError
 from img2dataset.events import ShardFailure
 from img2dataset.options import RunOptions
 from img2dataset.shards import Shard
 from img2dataset.stats import ShardStats
 
-closed_engines: list[str] = []
+closed: list[str] = []
 
 
-def inline(shards: Iterable[Shard], downloader: Downloader, options: RunOptions) -> Generator[Event, None, None]:
-    """An engine that does the shards right here, one after the other."""
+def inline(shards: Iterable[Shard], work: Work, options: RunOptions) -> Generator[Event, None, None]:
+    """A distributor that does the shards right here, one after the other."""
     try:
-        yield from downloader(shards)
+        yield from work(shards)
     finally:
-        closed_engines.append(options.distributor)
+        closed.append(options.distributor)
 
 
 @pytest.fixture(autouse=True)
-def _inline_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DISTRIBUTORS, "inline", lambda: inline)
-    closed_engines.clear()
+def _inline_distributor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DISTRIBUTORS, "inline", f"{__name__}:inline")
+    closed.clear()
 
 
-def options(max_shard_retry: int = 1) -> RunOptions:
-    return RunOptions(distributor="inline", max_shard_retry=max_shard_retry)
+def options(max_shard_retry: int = 1, oom_shard_count: int = 5) -> RunOptions:
+    return RunOptions(distributor="inline", max_shard_retry=max_shard_retry, oom_shard_count=oom_shard_count)
 
 
 def settled(events: Iterable[Event]) -> list[tuple[int, str]]:
@@ -65,6 +67,11 @@ def test_a_failed_shard_is_tried_again_after_the_others(tmp_path: Path, caplog: 
     events = settled(distribute(shards(5), downloader, options()))
     assert events == [(1, "done"), (2, "done"), (4, "done"), (0, "done"), (3, "done")]
     assert caplog.messages[0] == "shard 00000 failed and is tried again later: disk full"
+
+
+def test_a_shard_is_called_as_its_files_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settled(distribute(shards(1), Failing(notes=tmp_path, times=1), options(oom_shard_count=3)))
+    assert caplog.messages == ["shard 000 failed and is tried again later: disk full"]
 
 
 def test_a_shard_that_fails_at_the_end_of_the_list_is_tried_again(tmp_path: Path) -> None:
@@ -130,14 +137,14 @@ def test_a_bug_in_the_list_is_raised_at_once() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(distribute(broken(), Toy(), options()))
-    assert closed_engines
+    assert closed
 
 
-def test_closing_closes_the_engine() -> None:
+def test_closing_closes_the_distributor() -> None:
     with closing(distribute(shards(100), Toy(), options())) as events:
         next(events)
-        assert not closed_engines
-    assert closed_engines == ["inline"]
+        assert not closed
+    assert closed == ["inline"]
 
 
 def test_the_distributor_imports_no_stage() -> None:
@@ -149,4 +156,4 @@ def test_the_distributor_imports_no_stage() -> None:
             elif isinstance(node, ast.Import):
                 imported.update(alias.name for alias in node.names)
     ours = {name.split(".")[1] for name in imported if name.startswith("img2dataset.")}
-    assert ours == {"distributor", "errors", "events", "interpreter", "options", "shards", "stats", "streams"}
+    assert ours == {"distributor", "errors", "events", "interpreter", "options", "shards", "stats", "streams", "tables"}

@@ -328,8 +328,16 @@ def test_the_summary_tells_counts_reasons_and_where_the_dataset_is(server: MockS
     assert "20 images in 1 shard: 14 (70.0%) saved, 4 (20.0%) failed to download, 2 (10.0%) failed to resize" in said
     assert "2  http 404" in said
     assert f"the dataset is in {tmp_path / 'out'}" in said
-    assert "make only 1 shard for 4 processes; number_sample_per_shard=5 would use them all" in said
+    assert "make only" not in said  # four processes for 20 images are no matter
     assert "\r" not in said
+
+
+def test_too_few_shards_for_the_processes_are_told(server: MockServer, tmp_path: Path) -> None:
+    url_list = write_list(tmp_path / "list.txt", [photo(server, 0)] * 1001)
+    words = [url_list, f"--output_folder={tmp_path / 'out'}", "--processes_count=4", "--output_format=dummy"]
+    code, said = run(*words)
+    assert code == 0
+    assert "1,001 images make only 1 shard for 4 processes; number_sample_per_shard=251 would use them all" in said
 
 
 def test_a_second_run_into_the_folder_is_told_who_is_there(server: MockServer, tmp_path: Path) -> None:

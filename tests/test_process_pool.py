@@ -20,8 +20,10 @@ import pytest
 import toy_downloaders as toys
 from toy_downloaders import make_shard
 
-from img2dataset.distributor import Downloader, Event, distribute
+from img2dataset.distributor import distribute
+from img2dataset.distributor.base import Event, Work
 from img2dataset.distributor.process_pool import pool as process_pool
+from img2dataset.distributor.process_pool.blame import MAX_UNEXPLAINED
 from img2dataset.distributor.process_pool.pool import MAX_FALSE_STARTS
 from img2dataset.errors import ShardError
 from img2dataset.events import Progress, ShardFailure
@@ -57,11 +59,18 @@ def shards(count: int, rows: int = 4) -> Iterator[Shard]:
     return (make_shard(number, rows) for number in range(count))
 
 
-def options(processes_count: int = 1, max_shard_retry: int = 1, shard_patience: float = 60) -> RunOptions:
-    return RunOptions(processes_count=processes_count, max_shard_retry=max_shard_retry, shard_patience=shard_patience)
+def options(
+    processes_count: int = 1, max_shard_retry: int = 1, shard_patience: float = 60, oom_shard_count: int = 5
+) -> RunOptions:
+    return RunOptions(
+        processes_count=processes_count,
+        max_shard_retry=max_shard_retry,
+        shard_patience=shard_patience,
+        oom_shard_count=oom_shard_count,
+    )
 
 
-def run(downloader: Downloader, source: Iterable[Shard], run_options: RunOptions | None = None) -> list[Event]:
+def run(downloader: Work, source: Iterable[Shard], run_options: RunOptions | None = None) -> list[Event]:
     with closing(distribute(source, downloader, run_options or options())) as events:
         return list(events)
 
@@ -116,9 +125,9 @@ def test_workers_have_few_malloc_arenas(monkeypatch: pytest.MonkeyPatch, wanted:
 
 def test_no_more_workers_than_shards_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
-    start = process_pool.WorkerProcess.start
+    start = process_pool.Worker.start
     monkeypatch.setattr(
-        process_pool.WorkerProcess, "start", lambda worker, *args: (started.append(worker), start(worker, *args))
+        process_pool.Worker, "start", lambda worker, *args: (started.append(worker), start(worker, *args))
     )
     assert len(stats_of(run(toys.Toy(), shards(2), options(processes_count=5)))) == 2
     assert len(started) == 2
@@ -221,6 +230,11 @@ def test_a_row_that_kills_its_worker_twice_is_left_out(
     assert again.endswith(f"ended at row 2 of shard 00001 again, which is done without that row: {cause}")
 
 
+def test_the_shard_of_a_deadly_row_is_called_as_its_files_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(toys.Deadly(how="kill", notes=tmp_path, times=1), shards(2), options(oom_shard_count=3))
+    assert "row 2 of shard 001, which is done again" in caplog.text
+
+
 def test_a_row_at_which_a_worker_died_once_is_decoded_the_second_time(tmp_path: Path) -> None:
     events = run(toys.Deadly(how="kill", notes=tmp_path, times=1), shards(3), options(max_shard_retry=0))
     assert {number: each.origin["poisoned"] for number, each in stats_of(events).items()} == {0: [], 1: [], 2: []}
@@ -242,11 +256,11 @@ def test_a_shard_is_given_up_for_deaths_that_no_row_explains(tmp_path: Path) -> 
     events = run(toys.DiesUnannounced(how="exit", notes=tmp_path), shards(3), options(max_shard_retry=1))
     assert failures_of(events) == {1: "worker died: exit code 7"}
     assert sorted(stats_of(events)) == [0, 2]
-    assert len(list(tmp_path.iterdir())) == 2 * process_pool.MAX_UNEXPLAINED
+    assert len(list(tmp_path.iterdir())) == 2 * MAX_UNEXPLAINED
 
 
 def test_a_death_that_no_row_explains_costs_no_try_of_the_shard(tmp_path: Path) -> None:
-    downloader = toys.DiesUnannounced(how="exit", notes=tmp_path, times=process_pool.MAX_UNEXPLAINED - 1)
+    downloader = toys.DiesUnannounced(how="exit", notes=tmp_path, times=MAX_UNEXPLAINED - 1)
     assert sorted(stats_of(run(downloader, shards(3), options(max_shard_retry=0)))) == [0, 1, 2]
 
 
@@ -288,7 +302,7 @@ def test_a_downloader_that_ends_before_its_shard_has_died() -> None:
 
 
 @pytest.mark.parametrize("downloader", [toys.CannotStart(), toys.CannotBeLoaded()])
-def test_workers_that_cannot_start_end_the_run(downloader: Downloader, capfd: pytest.CaptureFixture[str]) -> None:
+def test_workers_that_cannot_start_end_the_run(downloader: Work, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ShardError, match="no worker process can start; the last one ended: ImportError: no module"):
         run(downloader, shards(100))
     assert capfd.readouterr().err.count("Traceback") == MAX_FALSE_STARTS
@@ -304,7 +318,7 @@ def test_a_row_of_an_earlier_try_is_not_blamed(tmp_path: Path) -> None:
         yield make_shard(0)
         yield make_shard(0)  # the same shard again, and the same worker gets it
 
-    with closing(process_pool.run(two(), toys.FailsThenDies(notes=tmp_path), options())) as events:
+    with closing(process_pool.on_processes(two(), toys.FailsThenDies(notes=tmp_path), options())) as events:
         seen = [event for event in events if isinstance(event, ShardFailure)]
     assert seen == [ShardFailure(0, "disk full")]
     assert len(list(tmp_path.iterdir())) == 3
@@ -384,7 +398,7 @@ def test_closing_early_ends_the_workers_and_lets_them_clean_up(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("downloader", [toys.Unstoppable(seconds=0.1), toys.InLongCall()])
-def test_a_worker_that_does_not_heed_sigterm_is_killed(downloader: Downloader) -> None:
+def test_a_worker_that_does_not_heed_sigterm_is_killed(downloader: Work) -> None:
     with closing(distribute(shards(2), downloader, options(processes_count=2))) as events:
         next(events)
         began = time.monotonic()

@@ -134,22 +134,22 @@ def test_a_terminal_that_goes_away_in_the_middle_ends_no_run(
     ours, theirs = pty.openpty()
     with suppress(OSError), open(theirs, "w", encoding="utf-8") as terminal:  # it cannot even be closed
         monkeypatch.setattr("sys.stderr", terminal)
-        monkeypatch.setattr("img2dataset.loggers.terminal.ProgressLogger.add", _then(lambda: os.close(ours)))
+        monkeypatch.setattr("img2dataset.loggers.terminal.Bar.happened", _then(lambda: os.close(ours)))
         stats = download(write_list(tmp_path / "list.txt", rows), output_folder=str(tmp_path / "out"), thread_count=4)
     assert stats.count == 30
     checked_metadata(tmp_path / "out", rows)
 
 
 def _then(end: Callable[[], None]) -> Callable[..., None]:
-    """`ProgressLogger.add`, which the first time does something else before."""
-    from img2dataset.loggers.terminal import ProgressLogger
+    """`Bar.happened`, which the first time does something else before."""
+    from img2dataset.loggers.terminal import Bar
 
-    add, ends = ProgressLogger.add, [end]
+    happened, ends = Bar.happened, [end]
 
     def ending(*arguments: object) -> None:
         if ends:
             ends.pop()()
-        add(*arguments)  # type: ignore[arg-type]
+        happened(*arguments)  # type: ignore[arg-type]
 
     return ending
 

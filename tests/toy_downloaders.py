@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from img2dataset.distributor import Event
+from img2dataset.distributor.base import Event
 from img2dataset.events import Progress, ShardFailure
 from img2dataset.shards import Shard
 from img2dataset.stats import ShardStats

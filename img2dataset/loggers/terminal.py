@@ -1,123 +1,162 @@
-"""What people see: the progress bar, the hints and the summary."""
+"""What people see at a terminal: the progress bar or lines, the hints and the summary."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
+from img2dataset.distributor.base import Event
 from img2dataset.errors import ShardError
-from img2dataset.events import Progress, ShardFailure
-from img2dataset.shards import shard_count
-from img2dataset.stats import SUCCESS, RunStats, ShardStats
+from img2dataset.loggers import Beginning, Counts, Observer
+from img2dataset.shards import SHARD_DIGITS, shard_count, shard_name
+from img2dataset.stats import SUCCESS, RunStats
 from img2dataset.streams import unfailing
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 REASONS_SHOWN = 8
 LIMIT_AFTER = 10.0  # seconds of work, less say nothing about what limits a run
+SMALL_LIST = 1000  # rows; up to here it does not matter how many processes have something to do
 
 
-class ProgressLogger:
-    """Follows a run: a tqdm bar over images on a terminal, a line now and then elsewhere, a summary at the end.
+def terminal_observers(stream: TextIO | None = None) -> list[Observer]:
+    """What shows a run on a stream, which is stderr if none is given."""
+    stream = unfailing(sys.stderr if stream is None else stream)
+    return [Hints(stream), Bar(stream) if stream.isatty() else Lines(stream), Summary(stream)]
 
-    `total` tells how many rows have been read so far; it grows while the list is read.
-    """
 
-    def __init__(self, total: Callable[[], int], stream: TextIO | None = None) -> None:
-        self.stats = RunStats()
-        self._total = total
-        self._stream = unfailing(sys.stderr if stream is None else stream)
-        self._open: dict[int, Progress] = {}
-        self._started = time.monotonic()
-        self._last_line = self._started
+def say(line: str, stream: TextIO) -> None:
+    """Write one line, above the bar where there is one."""
+    if stream.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(line, file=stream)
+    else:
+        print(line, file=stream, flush=True)
+
+
+class Bar(Observer):
+    """A tqdm bar over images."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._bar: Any = None
 
-    def __enter__(self) -> ProgressLogger:
-        if self._stream.isatty():
-            from tqdm import tqdm
+    def begun(self, beginning: Beginning) -> None:
+        """Show the bar."""
+        del beginning
+        from tqdm import tqdm
 
-            self._bar = tqdm(file=self._stream, unit="img", dynamic_ncols=True, smoothing=0.1, total=0)
-        return self
+        self._bar = tqdm(file=self._stream, unit="img", dynamic_ncols=True, smoothing=0.1, total=0)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.stats.duration = time.monotonic() - self._started
-        if self._bar is not None:
-            self._show()
-            self._bar.close()
-            self._bar = None
+    def happened(self, event: Event, counts: Counts) -> None:
+        """Move the bar, back too: a shard may have to be done again."""
+        del event
+        self._bar.total = max(counts.rows_read, counts.count)
+        self._bar.set_postfix_str(_share_ok(counts), refresh=False)
+        self._bar.update(counts.count - self._bar.n)
+
+    def ended(self, stats: RunStats, error: BaseException | None) -> None:
+        """Leave the bar where it is."""
+        del stats, error
+        self._bar.close()
+
+
+class Lines(Observer):
+    """A line now and then, where there is no terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._began = self._last_line = time.monotonic()
+
+    def happened(self, event: Event, counts: Counts) -> None:
+        """Write a line when the last one is old."""
+        del event
+        now = time.monotonic()
+        if now - self._last_line < LINE_EVERY:
+            return
+        self._last_line = now
+        rate = counts.count / (now - self._began)
+        done = f"{counts.count:,} of {counts.rows_read:,} images read so far"
+        say(f"{done}, {_share_ok(counts)}, {rate:.0f} images/s", self._stream)
+
+
+class Hints(Observer):
+    """What was chosen for a folder that has shards, and what would make better use of the machine."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._processes_count = 1
+
+    def begun(self, beginning: Beginning) -> None:
+        """Say what is going to be done in a folder that has shards."""
+        self._processes_count = beginning.processes_count
+        if beginning.plan:
+            say(beginning.plan, self._stream)
+
+    def list_ended(self, shards: int, rows: int) -> None:
+        """Say so when there were too few shards to give every process one, and it matters."""
+        if rows > SMALL_LIST and shards < self._processes_count:
+            only = f"{rows:,} images make only {shard_count(shards)} for {self._processes_count} processes"
+            better = f"number_sample_per_shard={-(-rows // self._processes_count)} would use them all"
+            say(f"{only}; {better}", self._stream)
+
+
+class Summary(Observer):
+    """The end of a run that was not stopped, in a few lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._digits = SHARD_DIGITS
+
+    def begun(self, beginning: Beginning) -> None:
+        """Note how shards are called."""
+        self._digits = beginning.oom_shard_count
+
+    def ended(self, stats: RunStats, error: BaseException | None) -> None:
+        """Write the summary."""
         if error is None or isinstance(error, ShardError):
-            self.say(summary(self.stats))
-
-    def add(self, event: Progress | ShardStats | ShardFailure) -> None:
-        """Take in an event of the run."""
-        if isinstance(event, Progress):
-            self._open[event.shard_id] = event
-        else:
-            self._open.pop(event.shard_id, None)
-            if isinstance(event, ShardStats):
-                self.stats.add(event)
-            else:
-                self.stats.failed_shards.append(event)
-        self._show()
-
-    def say(self, line: str) -> None:
-        """Write one line, above the bar where there is one."""
-        if self._bar is not None:
-            self._bar.write(line, file=self._stream)
-        else:
-            print(line, file=self._stream, flush=True)
-
-    def hint(self, shards: int, processes_count: int) -> None:
-        """Say so when there were too few shards to give every process one."""
-        rows = self._total()
-        if 0 < shards < processes_count and rows > shards:
-            only = f"{rows:,} images make only {shard_count(shards)} for {processes_count} processes"
-            self.say(f"{only}; number_sample_per_shard={-(-rows // processes_count)} would use them all")
-
-    def _show(self) -> None:
-        count = self.stats.count + sum(progress.count for progress in self._open.values())
-        successes = self.stats.successes + sum(progress.successes for progress in self._open.values())
-        share = f"{_percent(successes, count)} ok" if count else "starting"
-        if self._bar is not None:
-            self._bar.total = max(self._total(), count)
-            self._bar.set_postfix_str(share, refresh=False)
-            self._bar.update(count - self._bar.n)
-        elif time.monotonic() - self._last_line >= LINE_EVERY:
-            self._last_line = time.monotonic()
-            rate = count / (self._last_line - self._started)
-            self.say(f"{count:,} of {self._total():,} images read so far, {share}, {rate:.0f} images/s")
+            say(summary(stats, self._digits, failed=error is not None), self._stream)
 
 
-def summary(stats: RunStats) -> str:
-    """The end of a run in a few lines."""
+def summary(stats: RunStats, digits: int = SHARD_DIGITS, *, failed: bool = False) -> str:
+    """The end of a run in a few lines; `digits` are those of a shard's name."""
     if not stats.shards and not stats.failed_shards:
-        return f"nothing was missing; the dataset is in {stats.output_folder}"
+        return f"{'nothing was done' if failed else 'nothing was missing'}; the dataset is in {stats.output_folder}"
     lines = [
         f"{stats.count:,} images in {shard_count(stats.shards)}: {_share(stats.successes, stats)} saved, "
         f"{_share(stats.failed_to_download, stats)} failed to download, "
         f"{_share(stats.failed_to_resize, stats)} failed to resize",
         f"took {stats.duration:.1f} s, {stats.count / max(stats.duration, 1e-9):.1f} images/s",
+        *_reasons(stats),
+        *_advice(stats),
+        *(f"shard {shard_name(failure.shard_id, digits)} failed: {failure.message}" for failure in stats.failed_shards),
+        f"the dataset is in {stats.output_folder}",
     ]
+    return "\n".join(lines)
+
+
+def _reasons(stats: RunStats) -> list[str]:
+    """Why images failed, the most frequent reason first."""
     reasons = [(reason, times) for reason, times in stats.status_dict.most_common() if reason != SUCCESS]
-    if reasons:
-        lines.append("why images failed:")
-        lines += [f"  {times:>10,}  {reason}" for reason, times in reasons[:REASONS_SHOWN]]
-        rest = sum(times for _, times in reasons[REASONS_SHOWN:])
-        lines += [f"  {rest:>10,}  for other reasons"] if rest else []
+    if not reasons:
+        return []
+    lines = [f"  {times:>10,}  {reason}" for reason, times in reasons[:REASONS_SHOWN]]
+    rest = sum(times for _, times in reasons[REASONS_SHOWN:])
+    return ["why images failed:", *lines, *([f"  {rest:>10,}  for other reasons"] if rest else [])]
+
+
+def _advice(stats: RunStats) -> list[str]:
+    lines = []
     if stats.dns_suffering_shards:
         lines.append(
             f"in {shard_count(stats.dns_suffering_shards)} more than 5 % of the names could not be looked up for now: "
             "a local caching resolver helps, see the README's section on it"
         )
-    lines += [limit] if (limit := _limit(stats)) else []
-    lines += [f"shard {failure.shard_id} failed: {failure.message}" for failure in stats.failed_shards]
-    lines.append(f"the dataset is in {stats.output_folder}")
-    return "\n".join(lines)
+    if limit := _limit(stats):
+        lines.append(limit)
+    return lines
 
 
 def _limit(stats: RunStats) -> str | None:
@@ -140,6 +179,10 @@ def _limit(stats: RunStats) -> str | None:
 
 def _share(part: int, stats: RunStats) -> str:
     return f"{part:,} ({_percent(part, stats.count)})"
+
+
+def _share_ok(counts: Counts) -> str:
+    return f"{_percent(counts.successes, counts.count)} ok" if counts.count else "starting"
 
 
 def _percent(part: int, whole: int) -> str:

@@ -18,7 +18,7 @@ class More:
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """Worker to parent, its last frame: the downloader has ended, by itself or by an error."""
+    """Worker to parent, its last frame: the work has ended, by itself or by an error."""
 
     error: str | None
 

@@ -6,32 +6,31 @@ import logging
 import pickle
 import queue
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 
-from img2dataset.distributor import Downloader, Event
+from img2dataset.distributor.base import Event, Work
+from img2dataset.distributor.process_pool.blame import Blame, End
 from img2dataset.distributor.process_pool.pipe import Farewell, More
-from img2dataset.distributor.process_pool.worker_process import DEATH, Message, WorkerProcess, end_all
+from img2dataset.distributor.process_pool.worker import DEATH, Message, Worker, end_all
 from img2dataset.errors import Reason, ShardError
 from img2dataset.events import Progress, ShardFailure
 from img2dataset.options import RunOptions
-from img2dataset.shards import Shard, shard_name
+from img2dataset.shards import Shard
 
-DEADLY_TWICE = 2  # deaths after which a row is no longer decoded
-MAX_UNEXPLAINED = 3  # deaths while no row of a shard was being decoded, before the shard is given up
 MAX_FALSE_STARTS = 3  # workers in a row that die before they ask for a shard
 TICK = 0.25  # seconds between two looks at what the workers are doing
 
 logger = logging.getLogger(__name__)
 
 
-def run(shards: Iterable[Shard], downloader: Downloader, options: RunOptions) -> Generator[Event, None, None]:
-    """Run the downloader on every shard, in ``options.processes_count`` processes.
+def on_processes(shards: Iterable[Shard], work: Work, options: RunOptions) -> Generator[Event, None, None]:
+    """The distributor ``multiprocessing``: have every shard done in ``options.processes_count`` processes.
 
     Raises `ShardError` when no worker can be started. An error of `shards` is raised at once.
     """
-    with _Pool(iter(shards), pickle.dumps(downloader), options) as pool:
+    with _Pool(iter(shards), pickle.dumps(work), options) as pool:
         yield from pool.events()
 
 
@@ -42,17 +41,17 @@ class _Pool:
     What waits in the inbox is bounded by the shards that are open.
     """
 
-    def __init__(self, shards: Iterator[Shard], downloader: bytes, options: RunOptions) -> None:
+    def __init__(self, shards: Iterator[Shard], work: bytes, options: RunOptions) -> None:
         self._shards = shards
         self._list_ended = False
         self._again: deque[Shard] = deque()  # their worker died
-        self._deaths: dict[int, Counter[int | None]] = {}  # shard id → row that was decoded (None: not known) → times
-        self._downloader = downloader
+        self._blame = Blame(options.oom_shard_count)
+        self._work = work
         self._processes_count = options.processes_count
         self._patience = options.shard_patience
-        self._workers: list[WorkerProcess] = []
+        self._workers: list[Worker] = []
         self._false_starts = 0
-        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[Worker, Message | None]] = queue.SimpleQueue()
         self._clock = 0.0  # seconds spent listening: neither a slow list nor a stopped parent makes a worker look stuck
 
     def __enter__(self) -> _Pool:
@@ -100,13 +99,13 @@ class _Pool:
         self._list_ended = shard is None
         return shard
 
-    def _start_worker(self) -> WorkerProcess:
+    def _start_worker(self) -> Worker:
         try:
-            worker = WorkerProcess(self._inbox)
+            worker = Worker(self._inbox)
         except OSError as error:
             raise ShardError(f"no worker process can start: {error}") from error
         self._workers.append(worker)
-        worker.start(self._downloader)
+        worker.start(self._work)
         return worker
 
     # Listening
@@ -125,7 +124,7 @@ class _Pool:
                 worker.heard_at = self._clock
                 yield from self._hear(worker, message)
 
-    def _hear(self, worker: WorkerProcess, message: Message | None) -> Iterator[Event]:
+    def _hear(self, worker: Worker, message: Message | None) -> Iterator[Event]:
         if message is None:
             yield from self._bury(worker, None)
         elif isinstance(message, More):
@@ -135,7 +134,7 @@ class _Pool:
             worker.farewell = message
         else:
             shard = worker.settle(message.shard_id)
-            self._deaths.pop(shard.id, None)
+            self._blame.forget(shard)
             yield _failure(shard, message.message) if isinstance(message, ShardFailure) else message
 
     def _look(self) -> Iterator[Progress]:
@@ -151,67 +150,43 @@ class _Pool:
         for worker in [worker for worker in self._workers if self._clock - worker.heard_at > self._patience]:
             yield from self._bury(worker, f"stuck, no progress for {self._patience:g} s")
 
-    # Deaths
+    # Workers that end
 
-    def _bury(self, worker: WorkerProcess, cause: str | None) -> Iterator[ShardFailure]:
-        """Take a worker off the pool; `cause` is given if it did not end by itself."""
-        if cause:
+    def _bury(self, worker: Worker, stuck: str | None) -> Iterator[ShardFailure]:
+        """Take a worker off the pool; `stuck` says why it is ended, None if it ended by itself."""
+        if stuck:
             end_all([worker])
         else:
             worker.end(DEATH)
         self._workers.remove(worker)
-        if worker.ended_well and not cause:
+        cause = stuck or worker.ending
+        if worker.ended_well and not stuck:
             return
-        hung, cause = cause is not None, cause or worker.ending
         if not worker.has_asked:
             self._count_false_start(worker, cause)
         elif not worker.open:
             logger.warning("worker %d ended between two shards: %s", worker.pid, cause)
         else:
-            yield from self._blame(worker, cause, hung=hung)
+            yield from self._settle_open(worker, cause, hung=stuck is not None)
 
-    def _count_false_start(self, worker: WorkerProcess, cause: str) -> None:
+    def _count_false_start(self, worker: Worker, cause: str) -> None:
         logger.warning("worker %d ended while it was starting: %s", worker.pid, cause)
         self._again.extend(worker.open.values())
         self._false_starts += 1
         if self._false_starts >= MAX_FALSE_STARTS:
             raise ShardError(f"no worker process can start; the last one ended: {cause}")
 
-    def _blame(self, worker: WorkerProcess, cause: str, *, hung: bool) -> Iterator[ShardFailure]:
-        """Do the open shards again, without a row that was being decoded when a worker hung, or twice when one died.
-
-        When no row was, the shard that was open longest bears the blame. It fails when that goes on.
-        """
+    def _settle_open(self, worker: Worker, cause: str, *, hung: bool) -> Iterator[ShardFailure]:
+        """Do the shards that a worker had open again; the one that it was at bears the blame, and may fail."""
         culprit, row = worker.suspect()
-        for shard in worker.open.values():
-            if shard is not culprit:
-                self._again.append(shard)
-            elif row is not None:
-                self._again.append(self._suspected(shard, row, worker, cause, hung=hung))
-            elif hung or self._count_death(shard, None) >= MAX_UNEXPLAINED:
-                logger.warning("worker %d ended at shard %s: %s", worker.pid, shard_name(shard.id), cause)
-                self._deaths.pop(shard.id, None)
-                yield _failure(shard, f"{Reason.WORKER_DIED}: {cause}")
-            else:
-                where = (worker.pid, shard_name(shard.id), cause)
-                logger.warning("worker %d ended at shard %s, which is done again: %s", *where)
-                self._again.append(shard)
-
-    def _count_death(self, shard: Shard, row: int | None) -> int:
-        deaths = self._deaths.setdefault(shard.id, Counter())
-        deaths[row] += 1
-        return deaths[row]
-
-    def _suspected(self, shard: Shard, row: int, worker: WorkerProcess, cause: str, *, hung: bool) -> Shard:
-        where = (worker.pid, row, shard_name(shard.id), cause)
-        if hung:
-            logger.warning("worker %d hung at row %d of shard %s, which is done without that row: %s", *where)
-            return shard.without({row: Reason.DECODING_TOO_SLOW})
-        if self._count_death(shard, row) < DEADLY_TWICE:
-            logger.warning("worker %d ended at row %d of shard %s, which is done again: %s", *where)
-            return shard
-        logger.warning("worker %d ended at row %d of shard %s again, which is done without that row: %s", *where)
-        return shard.without({row: Reason.WORKER_DIED})
+        self._again.extend(shard for shard in worker.open.values() if shard is not culprit)
+        verdict = self._blame.judge(End(worker.pid, cause, hung, culprit, row))
+        logger.warning(verdict.message)
+        if verdict.again:
+            self._again.append(verdict.again)
+        else:
+            self._blame.forget(culprit)
+            yield _failure(culprit, f"{Reason.WORKER_DIED}: {cause}")
 
 
 def _failure(shard: Shard, message: str) -> ShardFailure:

@@ -1,4 +1,4 @@
-"""A worker of the process pool: runs the downloader on the shards that its parent sends."""
+"""A worker of the process pool as its parent sees it."""
 
 from __future__ import annotations
 
@@ -7,144 +7,192 @@ import os
 import pickle
 import queue
 import signal
-import sys
+import subprocess
 import threading
-import traceback
-from collections.abc import Generator, Iterable, Iterator
-from types import TracebackType
-from typing import BinaryIO
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
-from img2dataset.distributor import Downloader, Event
-from img2dataset.distributor.process_pool.board import Board
+from img2dataset.distributor.process_pool.board import Board, new_page
 from img2dataset.distributor.process_pool.pipe import NO_MORE, Farewell, More, read_frame, write_frame
 from img2dataset.events import Progress, ShardFailure
+from img2dataset.interpreter import command
 from img2dataset.shards import Shard
 from img2dataset.stats import ShardStats
-from img2dataset.streams import secure_standard_streams
 
-_FAILED = 1
-_TERMINATED = 128 + signal.SIGTERM  # as a shell says it
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL, for the work to clean up
+DEATH = 1.0  # seconds that a process may take to be gone after its pipe closed, or after SIGKILL
 
+# Threads that fetch would else fill a dozen heaps of glibc in turns, and the holes in them add up from shard to shard.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 
-def main(board: int) -> None:
-    """Work until there are no more shards, SIGTERM comes or the parent is gone; then end the process.
-
-    `board` is the descriptor of the `Board` that the parent reads.
-    """
-    secure_standard_streams()
-    _leave_ctrl_c_to_the_parent()
-    with _Parent(*_take_over_pipes(), _take_over_board(board)) as parent:
-        signal.signal(signal.SIGTERM, parent.stop)
-        downloader = parent.downloader()
-        with contextlib.closing(_events(downloader, parent)) as events:
-            for event in events:
-                parent.tell(event)
+Message: TypeAlias = ShardStats | ShardFailure | More | Farewell
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
-    # The terminal sends SIGINT to the whole group. It is blocked since before this process began.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+class Worker:
+    """A child process, and the shards it has open.
 
-
-def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The pipes from and to the parent, moved to where a stray print or input() does not reach them."""
-    inbound, outbound = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return open(inbound, "rb"), open(outbound, "wb")
-
-
-def _take_over_board(descriptor: int) -> Board:
-    board = Board(descriptor)
-    os.close(descriptor)  # the board has its own
-    return board
-
-
-def _events(downloader: Downloader, shards: Iterable[Shard]) -> Generator[Event, None, None]:
-    yield from downloader(shards)
-
-
-class _Parent(Iterator[Shard]):
-    """The parent process as the downloader sees it: an iterator that asks for a shard when one is wanted.
-
-    Any thread may ask. Leaving the `with` block ends the process, whatever threads there still are.
+    Two threads move the bytes, so that neither side waits for the other to read; they end when the process does.
+    What the worker says goes into `inbox` as ``(worker, message)``; the last message is None: it is gone.
     """
 
-    def __init__(self, inbound: BinaryIO, outbound: BinaryIO, board: Board) -> None:
-        self._inbound = inbound
-        self._outbound = outbound
-        self._board = board
-        self._sending = threading.Lock()
-        self._stopping = False
-        self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        threading.Thread(target=self._receive, name="img2dataset parent", daemon=True).start()
+    def __init__(self, inbox: queue.SimpleQueue[tuple[Worker, Message | None]]) -> None:
+        self.open: dict[int, Shard] = {}  # given and not settled, the oldest first
+        self.heard_at = 0.0  # on the pool's clock
+        self.has_asked = False
+        self.farewell: Farewell | None = None
+        self._room = 0  # shards it has asked for, less those it was given
+        self._list_ended = False
+        self._inbox = inbox
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        with new_page() as page:
+            self._board = Board(page)
+            self._process = _spawn(page)
+        self._threads = [
+            threading.Thread(target=target, name=f"img2dataset worker {self.pid}", daemon=True)
+            for target in (self._read, self._write)
+        ]
 
-    def downloader(self) -> Downloader:
-        """What the parent sends first."""
-        downloader: Downloader = pickle.loads(self._frames.get())
-        return downloader
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
 
-    def __next__(self) -> Shard:
-        self.send(More())
-        frame = self._frames.get()
-        if frame == NO_MORE:
-            self._frames.put(NO_MORE)  # for other threads that ask, and for the next time
-            raise StopIteration
-        shard: Shard = pickle.loads(frame)
-        return shard
+    @property
+    def asks(self) -> bool:
+        """Whether it waits for a shard."""
+        return self._room > 0 and not self._list_ended
 
-    def tell(self, event: Event) -> None:
-        """Tell the parent what happens, in a way that it learns even if the process crashes right after.
+    @property
+    def ended_well(self) -> bool:
+        """Whether the work came to its end, having settled what it was given."""
+        return self.farewell is not None and self.farewell.error is None and not self.open
 
-        A shard that is settled leaves the board after its stats were sent: a crash in between is no row's fault.
+    @property
+    def ending(self) -> str:
+        """How the process ended, for people."""
+        if self.farewell and self.farewell.error:
+            return self.farewell.error
+        if self.farewell:
+            return "the downloader ended before its shard"
+        code = self._process.returncode
+        if code is None:
+            return "its pipe closed"
+        if code == -signal.SIGKILL:
+            return "killed by SIGKILL (out of memory?)"
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def start(self, work: bytes) -> None:
+        """Send the pickled work, and begin to listen."""
+        self._outbox.put(work)
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self) -> None:
+        """Note that it has room for one more shard."""
+        self.has_asked = True
+        self._room += 1
+
+    def give(self, shard: Shard) -> None:
+        """Send a shard. The first one may come before it is asked for."""
+        self.open[shard.id] = shard
+        self._room -= 1
+        self._outbox.put(pickle.dumps(shard, pickle.HIGHEST_PROTOCOL))
+
+    def end_list(self) -> None:
+        """Say that there are no more shards."""
+        self._list_ended = True
+        self._outbox.put(NO_MORE)
+
+    def has_news(self) -> bool:
+        """Whether it has gone on since this was asked last."""
+        return self._board.has_changed()
+
+    @property
+    def doing(self) -> Progress | None:
+        """What it set out to do last, in a shard that it has open."""
+        progress = self._board.read()
+        return progress if progress and progress.shard_id in self.open else None
+
+    def settle(self, shard_id: int) -> Shard:
+        """Note that a shard is done with, and return it."""
+        return self.open.pop(shard_id)
+
+    def suspect(self) -> tuple[Shard, int | None]:
+        """What it was doing last: the open shard and the row it announced, else its oldest shard and None.
+
+        A row that is not decoded is not suspected.
         """
-        if isinstance(event, Progress):
-            self._board.write(event)
-            return
-        self.send(event)
-        doing = self._board.read()
-        if doing and doing.shard_id == event.shard_id:
-            self._board.clear()
+        if doing := self.doing:
+            shard = self.open[doing.shard_id]
+            return shard, None if doing.row in shard.poisoned else doing.row
+        return next(iter(self.open.values())), None
 
-    def send(self, message: ShardStats | ShardFailure | More | Farewell) -> None:
-        """Send a message; it arrives even if the process crashes right after."""
-        payload = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        with self._sending:
-            if self._stopping:  # the signal may have cut a frame in two: nothing can follow it
-                return
-            try:
-                write_frame(self._outbound, payload)
-            except BrokenPipeError:
-                os._exit(_FAILED)
+    def terminate(self) -> None:
+        """Ask it to clean up and end."""
+        self._process.terminate()
 
-    def stop(self, *_: object) -> None:
-        """Handle SIGTERM: unwind the main thread, so that the downloader cleans up, and end waits for a shard."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the cleaning short
-        self._stopping = True
-        self._frames.put(NO_MORE)
-        raise SystemExit(_TERMINATED)
+    def is_gone(self, timeout: float) -> bool:
+        """Whether the process has ended, within `timeout` seconds from now."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0, timeout))
+        return self._process.returncode is not None
 
-    def __enter__(self) -> _Parent:
-        return self
+    def end(self, grace: float) -> None:
+        """Wait up to `grace` seconds for the process to end, kill it if it did not, and leave nothing behind."""
+        if not self.is_gone(grace):
+            self._process.kill()
+            self.is_gone(DEATH)  # a process that hangs in the kernel is not waited for
+        self._outbox.put(None)
+        for thread in self._threads:
+            if thread.ident:
+                thread.join(DEATH)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending already
-        if error is not None and not self._stopping:
-            traceback.print_exception(error)
-        self.send(Farewell(None if error is None else f"{type(error).__name__}: {error}"))
-        with contextlib.suppress(OSError, ValueError):  # a closed terminal
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(_TERMINATED if self._stopping else _FAILED if error else 0)
-
-    def _receive(self) -> None:
+    def _read(self) -> None:
+        assert self._process.stdout
         try:
-            while True:
-                self._frames.put(read_frame(self._inbound))
+            with self._process.stdout as stream, contextlib.suppress(EOFError):
+                while True:
+                    self._inbox.put((self, pickle.loads(read_frame(stream))))
         finally:
-            os._exit(_FAILED)  # at once, in the middle of whatever the other threads do: the parent is gone
+            self._inbox.put((self, None))
+
+    def _write(self) -> None:
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as stream:
+            while (payload := self._outbox.get()) is not None:
+                write_frame(stream, payload)
+
+
+def end_all(workers: Iterable[Worker]) -> None:
+    """End workers, in `GRACE` seconds together: they may clean up, then they are killed."""
+    deadline = time.monotonic() + GRACE
+    try:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.is_gone(deadline - time.monotonic())
+    finally:  # one more Ctrl-C does not wait
+        for worker in workers:
+            worker.end(0)
+
+
+def _spawn(board: int) -> subprocess.Popen[bytes]:
+    with _sigint_blocked():
+        return subprocess.Popen(
+            command("img2dataset.distributor.process_pool.child", board),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[board],
+            env=_ENVIRONMENT | os.environ,
+        )
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    # A child inherits this, so that a Ctrl-C meets none that does not ignore it yet.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
