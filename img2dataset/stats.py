@@ -170,7 +170,7 @@ def _is_text(value: Any) -> bool:
 
 def _is_identity(value: Any) -> bool:
     is_whole = isinstance(value, dict) and value.keys() == {"rows", "digest"}
-    return is_whole and _is_count(value["rows"]) and _is_text(value["digest"])
+    return is_whole and _is_count(value["rows"]) and value["rows"] > 0 and _is_text(value["digest"])
 
 
 _FIELDS: dict[str, Callable[[Any], bool]] = {

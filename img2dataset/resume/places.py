@@ -61,5 +61,6 @@ class Places:
             if last and last.ids[-1] + 1 == self._next_free and last.last_index < index:
                 self._behind = last.base, last.identity
             else:
-                self._behind = self._next_free - index, self._identity
+                unused = [run.base + 1 for run in self._runs]  # two runs of one base would be taken for one
+                self._behind = max([self._next_free - index, *unused]), self._identity
         return self._behind
