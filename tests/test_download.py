@@ -337,12 +337,12 @@ def test_a_second_run_into_the_folder_is_told_who_is_there(server: MockServer, t
     out = tmp_path / "out"
     url_list = write_list(tmp_path / "list.txt", [server.url("/silent"), photo(server, 1)])
     with start(url_list, f"--output_folder={out}", "--timeout=20") as first:
-        wait_for(lambda: (out / ".img2dataset.filesystem.lock").exists())
+        wait_for(lambda: (out / ".img2dataset.lock").exists())
         with pytest.raises(OptionsError, match=rf"being written by another run \(host .*, process {first.pid}\)"):
             download(url_list, output_folder=str(out))
         os.killpg(first.pid, signal.SIGKILL)
         first.communicate(timeout=10)
-    assert (out / ".img2dataset.filesystem.lock").exists()
+    assert (out / ".img2dataset.lock").exists()
     download(url_list, output_folder=str(out), timeout=0.5)
     assert stats(out)["count"] == 2
     assert not list(out.glob(".*"))

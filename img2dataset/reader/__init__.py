@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from img2dataset.errors import Img2datasetError, OptionsError, ShardError
-from img2dataset.options import ReadOptions, require_one_of
+from img2dataset.options import ReadOptions
 from img2dataset.reader.columns import shaped
 from img2dataset.reader.digests import require_digests
 from img2dataset.reader.files import InputFiles
@@ -41,8 +41,6 @@ class Reader:
     """
 
     def __init__(self, options: ReadOptions) -> None:
-        if options.input_format is not None:
-            require_one_of("input_format", options.input_format, tuple(READERS))
         self.options = options
         self.rows_read = 0
         self._files = InputFiles.of(options, EXTENSIONS)
