@@ -161,16 +161,17 @@ def _refuse_in_part(folder: Folder, compared: Sequence[Comparison], ours: Sequen
     else:
         in_part = [one for one in compared if one.is_in_part]
     if in_part:
-        others = [number for one in in_part for number in one.others]
-        differs = (
-            f"shard {shard_name(others[0])} was made from other rows than the list has there"
-            if others
-            else "the list that its shards were made from began with other rows"
-        )
         raise OptionsError(
-            f"{folder} fits this list only in part: {differs}; "
+            f"{folder} fits this list only in part: {_difference(in_part)}; "
             "give the list it was made from, another output_folder, or incremental_mode=overwrite"
         )
+
+
+def _difference(in_part: Sequence[Comparison]) -> str:
+    others = [number for one in in_part for number in one.others]
+    if others:
+        return f"shard {shard_name(others[0])} was made from other rows than the list has there"
+    return "the list that its shards were made from began with rows with which this one does not begin"
 
 
 def overwrite(folder: Folder) -> None:
