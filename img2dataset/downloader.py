@@ -22,7 +22,7 @@ from img2dataset.metadata import Sample, digest
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
 from img2dataset.poisoned import PoisonedRows
 from img2dataset.shards import Rows, Shard, sample_key, shard_name, urls_digest
-from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardStats
+from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, Origin, ShardStats
 
 if TYPE_CHECKING:
     from img2dataset.formats import SampleWriter
@@ -165,7 +165,7 @@ class _OpenShard:
         self._plan = plan
         self._folder = open_folder(plan.write.output_folder)
         self._poisoned = PoisonedRows(
-            self._folder, shard_name(shard.id, plan.write.oom_shard_count), self.stats.origin["url_digest"]
+            self._folder, shard_name(shard.id, plan.write.oom_shard_count), self.stats.origin.url_digest or ""
         )
         self.poisoned = self._poisoned.together_with(shard.poisoned)
         self._carried = Carried(shard, self._folder, plan.read, plan.write) if shard.retry else None
@@ -309,12 +309,13 @@ def _at(values: list[Any] | None, row: int) -> Any:
     return None if values is None else values[row]
 
 
-def _origin(shard: Shard, rows: Rows, plan: Downloader) -> dict[str, Any]:
+def _origin(shard: Shard, rows: Rows, plan: Downloader) -> Origin:
     """What makes a stats file tell its own story: resume needs nothing else."""
-    return {
-        "list_index": shard.index,
-        "input_file": shard.source,
-        "first_row": shard.first_row,
-        "url_digest": urls_digest(rows.urls),
-        "options": plan.output_options,
-    }
+    return Origin(
+        list_index=shard.index,
+        list_identity=shard.identity,
+        input_file=shard.source,
+        first_row=shard.first_row,
+        url_digest=urls_digest(rows.urls),
+        options=plan.output_options,
+    )

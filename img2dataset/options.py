@@ -11,7 +11,6 @@ from typing import Annotated, NamedTuple
 from img2dataset.errors import OptionsError
 from img2dataset.kinds import above, at_least, at_most, check, check_types, one_of
 
-INPUT_FORMATS = ("txt", "csv", "parquet")
 HASHES = ("md5", "sha256", "sha512")
 Hash = Annotated[str, one_of(HASHES)]
 ROBOTS_DIRECTIVES = ("noai", "noimageai", "noindex", "noimageindex")
