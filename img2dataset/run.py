@@ -44,7 +44,7 @@ def run(
     downloader = dataclasses.replace(downloader, output_options=_output_options(downloader))
     with locked(folder) as lock:
         _recover(folder)
-        plan = _plan(folder, reader, resume, downloader.output_options)
+        plan = _plan(folder, reader, resume, downloader)
         try:
             return _LockedRun(downloader, options, reader, lock).follow(plan, Observers(observers))
         finally:
@@ -165,11 +165,12 @@ def _sweep(folder: Folder) -> None:
         logger.warning("temporary files stay in %s until the next run: %s", folder, error)
 
 
-def _plan(folder: Folder, reader: Reader, resume: ResumeOptions, output_options: dict[str, Any]) -> ResumePlan:
+def _plan(folder: Folder, reader: Reader, resume: ResumeOptions, downloader: Downloader) -> ResumePlan:
     if resume.incremental_mode == "overwrite":
         overwrite(folder)
     try:
-        return make_plan(folder, reader, resume.incremental_mode, output_options)
+        digits = downloader.write.oom_shard_count
+        return make_plan(folder, reader, resume.incremental_mode, downloader.output_options, digits)
     except OSError as error:
         raise OptionsError(f"{folder} cannot be read: {error}") from error
 

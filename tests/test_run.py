@@ -118,6 +118,15 @@ def test_shards_that_fail_are_called_as_their_files_are(tmp_path: Path) -> None:
     assert isinstance(error, ShardError)
 
 
+def test_where_a_run_goes_on_is_called_as_its_files_are(server: MockServer, tmp_path: Path) -> None:
+    watching = Noting()
+    for number in range(2):
+        url_list = write_list(tmp_path / "list.txt", [photo(server, number)])
+        run(downloader(url_list, tmp_path / "out", digits=3), ResumeOptions(), RunOptions(), [watching])
+    assert watching.beginnings[1].plan.endswith("continuing at shard 001")
+    assert (tmp_path / "out/001_stats.json").exists()
+
+
 def test_a_run_whose_workers_never_start_says_so_and_not_that_nothing_was_missing(tmp_path: Path) -> None:
     stream = io.StringIO()
     with pytest.raises(ShardError, match="no worker process can start"):

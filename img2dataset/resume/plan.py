@@ -17,6 +17,7 @@ from img2dataset.resume.places import Places
 from img2dataset.resume.runs import Run, StatsFiles
 from img2dataset.shards import (
     IDENTITY_ROWS,
+    SHARD_DIGITS,
     STATS_SUFFIX,
     ListIdentity,
     Shard,
@@ -63,22 +64,32 @@ class _Contents:
     stats: StatsFiles
     unfinished: Mapping[int, str]  # a file of each shard that has no stats file
     next_free: int
+    digits: int  # of a shard's name
 
     @staticmethod
-    def of(folder: Folder) -> _Contents:
+    def of(folder: Folder, digits: int) -> _Contents:
         taken = {name: number for name in folder.names() if (number := parse_shard_file(name)) is not None}
         stats_files = {number: name for name, number in taken.items() if is_stats_file(name)}
         unfinished = {number: name for name, number in taken.items() if number not in stats_files}
-        return _Contents(folder, StatsFiles(folder, stats_files), unfinished, max(taken.values(), default=-1) + 1)
+        next_free = max(taken.values(), default=-1) + 1
+        return _Contents(folder, StatsFiles(folder, stats_files), unfinished, next_free, digits)
+
+    def name(self, number: int) -> str:
+        return shard_name(number, self.digits)
 
     def extend_line(self, why: str) -> str:
-        return f"{self.folder} {why}: continuing at shard {shard_name(self.next_free)}"
+        return f"{self.folder} {why}: continuing at shard {self.name(self.next_free)}"
 
 
-def make_plan(folder: Folder, reader: Reader, mode: str, output_options: Mapping[str, Any]) -> ResumePlan:
-    """Compare the folder with the list. Changes nothing. Raises `OptionsError` where the mode refuses."""
+def make_plan(
+    folder: Folder, reader: Reader, mode: str, output_options: Mapping[str, Any], digits: int = SHARD_DIGITS
+) -> ResumePlan:
+    """Compare the folder with the list. Changes nothing. Raises `OptionsError` where the mode refuses.
+
+    `digits` are those of a shard's name.
+    """
     first_urls = reader.first_urls(IDENTITY_ROWS)
-    contents = _Contents.of(folder)
+    contents = _Contents.of(folder, digits)
     behind_all = Places(ListIdentity.of(first_urls), contents.next_free)
     runs = contents.stats.runs()
     if not runs:
@@ -90,7 +101,7 @@ def make_plan(folder: Folder, reader: Reader, mode: str, output_options: Mapping
     is_vouched_for = mode in ("incremental", "retry_failed")
     compared = compare(runs, reader, first_urls, contents.stats, is_vouched_for=is_vouched_for)
     ours = [one for one in compared if one.is_of_list]
-    _refuse_in_part(folder, compared, ours)
+    _refuse_in_part(contents, compared, ours)
     if ours:
         places = _places(contents, runs[-1], ours, ListIdentity.of(first_urls))
         is_wanted = partial(is_to_retry, retry_statuses=reader.options.retry_statuses)
@@ -139,7 +150,7 @@ def _refuse_to_overwrite(contents: _Contents, places: Places) -> None:
     for number, name in contents.unfinished.items():
         run = places.hole(number)
         if run and not _is_of_version_1(run, number, contents.stats):
-            shard = shard_name(number)
+            shard = contents.name(number)
             raise OptionsError(
                 f"{contents.folder} holds {name!r}, which has no {shard}{STATS_SUFFIX} and so is of no finished shard, "
                 f"and this run would write shard {shard}; move all that has this number away, or choose another "
@@ -157,7 +168,7 @@ def _refuse_other_options(contents: _Contents, run: Run, options: Mapping[str, A
                 )
 
 
-def _refuse_in_part(folder: Folder, compared: Sequence[Comparison], ours: Sequence[Comparison]) -> None:
+def _refuse_in_part(contents: _Contents, compared: Sequence[Comparison], ours: Sequence[Comparison]) -> None:
     """A list is the folder's or another one. Once one run is this list's, only what goes on with it must fit too."""
     if ours:
         in_part = [one for one in compared if not one.is_of_list and any(map(one.goes_on_with, ours))]
@@ -165,15 +176,15 @@ def _refuse_in_part(folder: Folder, compared: Sequence[Comparison], ours: Sequen
         in_part = [one for one in compared if one.is_in_part]
     if in_part:
         raise OptionsError(
-            f"{folder} fits this list only in part: {_difference(in_part)}; "
+            f"{contents.folder} fits this list only in part: {_difference(contents, in_part)}; "
             "give the list it was made from, another output_folder, or incremental_mode=overwrite"
         )
 
 
-def _difference(in_part: Sequence[Comparison]) -> str:
+def _difference(contents: _Contents, in_part: Sequence[Comparison]) -> str:
     others = [number for one in in_part for number in one.others]
     if others:
-        return f"shard {shard_name(others[0])} was made from other rows than the list has there"
+        return f"shard {contents.name(others[0])} was made from other rows than the list has there"
     return "the list that its shards were made from began with rows with which this one does not begin"
 
 
