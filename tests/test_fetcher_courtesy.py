@@ -13,7 +13,7 @@ from mockserver import PHOTO, MockServer
 from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.fetcher.host import Host
-from img2dataset.fetcher.records import Outcome
+from img2dataset.fetcher.records import FetchResult
 from img2dataset.fetcher.retries import PASSING
 from img2dataset.fetcher.robots import RobotsTxt, opted_out
 
@@ -327,7 +327,7 @@ def test_what_is_remembered_of_robots_txt_is_bounded() -> None:
     text = b"User-agent: *\nDisallow: /" + b"x" * 400_000
     for number in range(100):
         assert robots.ask(f"http://{number}", lambda _: None, lambda _: None) is None
-        robots.read(f"http://{number}", Outcome(text, None))
+        robots.read(f"http://{number}", FetchResult(None, text, None))
     known = [number for number in range(100) if robots.known(f"http://{number}")]
     assert 20 < len(known) < 60
     assert known[-1] == 99

@@ -16,7 +16,7 @@ from img2dataset.errors import Reason
 from img2dataset.fetcher import Fetcher, FetchRequest
 from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.engine import Body
-from img2dataset.fetcher.resolver import DnsReply
+from img2dataset.fetcher.resolver import Resolution
 from img2dataset.fetcher.retries import PASSING
 from img2dataset.fetcher.robots import Protego, RobotsRules
 from img2dataset.fetcher.schedule import Schedule
@@ -198,10 +198,10 @@ class RaisingBackend:
     def __init__(self, *, at_once: bool) -> None:
         self._at_once = at_once
 
-    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+    def start(self, host: str, done: Callable[[Resolution], None]) -> None:
         if self._at_once:
             raise ZeroDivisionError(host)
-        done(DnsReply(("no address",)))
+        done(Resolution(("no address",)))
 
     def close(self) -> None:
         pass

@@ -157,7 +157,7 @@ def test_a_skipped_host_that_came_back_is_noticed(engine: str, monkeypatch: pyte
 
 
 def _job() -> Job:
-    return Job(parse("http://127.0.0.1/"), 1, lambda _: None)
+    return Job(None, parse("http://127.0.0.1/"), 1, lambda _: None)
 
 
 def _away(host: Host, count: int, now: float) -> list[Job]:

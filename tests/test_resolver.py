@@ -16,7 +16,7 @@ from mockserver import PHOTO, MockServer
 from img2dataset.errors import Reason
 from img2dataset.fetcher import resolver as resolver_module
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.resolver import Backend, DnsReply, Resolution, Resolver, known_for
+from img2dataset.fetcher.resolver import Backend, Resolution, Resolver, known_for
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_slow_name_is_waited_for_though_the_server_is_quick(clock: Clock, dns:
 class CountingBackend:
     """Answers after a while, and counts what it is asked for."""
 
-    def __init__(self, reply: DnsReply, delay: float = 0.05) -> None:
+    def __init__(self, reply: Resolution, delay: float = 0.05) -> None:
         self.asked: Counter[str] = Counter()
         self.at_once = 0
         self.most_at_once = 0
@@ -120,7 +120,7 @@ class CountingBackend:
         self._delay = delay
         self._lock = threading.Lock()
 
-    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+    def start(self, host: str, done: Callable[[Resolution], None]) -> None:
         with self._lock:
             self.asked[host] += 1
             self.at_once += 1
@@ -129,7 +129,7 @@ class CountingBackend:
         timer.daemon = True
         timer.start()
 
-    def _answer(self, done: Callable[[DnsReply], None]) -> None:
+    def _answer(self, done: Callable[[Resolution], None]) -> None:
         with self._lock:
             self.at_once -= 1
         done(self._reply)
@@ -138,7 +138,7 @@ class CountingBackend:
         pass
 
 
-FOUND = DnsReply(("127.0.0.1",), ttl=300)
+FOUND = Resolution(("127.0.0.1",), ttl=300)
 
 
 def test_many_who_ask_for_one_host_cost_one_lookup(clock: Clock) -> None:
@@ -169,11 +169,11 @@ def test_so_many_lookups_are_under_way_and_no_more(clock: Clock) -> None:
     ],
 )
 def test_refusals_are_believed_briefly(error: str | None, at_least: float, at_most: float) -> None:
-    assert at_least <= known_for(DnsReply(error=error, ttl=0)) <= at_most
+    assert at_least <= known_for(Resolution(error=error, ttl=0)) <= at_most
 
 
 def test_what_is_believed_no_more_is_asked_again(clock: Clock) -> None:
-    backend = CountingBackend(DnsReply(error=Reason.DNS_TEMPORARY), 0)
+    backend = CountingBackend(Resolution(error=Reason.DNS_TEMPORARY), 0)
     resolver = Resolver(backend, clock, timeout=5)
     first, again = ask(resolver, "a.test") + ask(resolver, "a.test")
     assert first is again  # by which a host tells one failure from two

@@ -10,7 +10,7 @@ from fuzzing import draw, fuzz, tries
 from protego import Protego
 
 from img2dataset.errors import Reason
-from img2dataset.fetcher.records import Outcome
+from img2dataset.fetcher.records import FetchResult
 from img2dataset.fetcher.robots import ROBOTS_TXT_BYTES, RobotsRules, RobotsTxt, opted_out
 
 TRIES = 1000
@@ -61,7 +61,7 @@ PARTS = (
 
 def rules_of(text: bytes) -> RobotsRules:
     robots = RobotsTxt()
-    robots.read(ORIGIN, Outcome(text, None))
+    robots.read(ORIGIN, FetchResult(None, text, None))
     rules = robots.known(ORIGIN)
     assert rules is not None
     assert rules.error != Reason.INTERNAL_ERROR

@@ -13,7 +13,7 @@ from typing import Any
 
 from img2dataset.errors import Reason
 from img2dataset.fetcher.clock import Clock
-from img2dataset.fetcher.resolver import MOST_ADDRESSES, DnsReply, reply_of
+from img2dataset.fetcher.resolver import MOST_ADDRESSES, Resolution, resolution_of
 
 # c-ares expects the next answer as fast as the last ones, within a quarter of a second from a caching name server, and
 # waits twice as long with each try. So many reach beyond the usual `timeout`: a name that the server has to look for
@@ -27,7 +27,7 @@ _ALONE_SECONDS = 0.25
 _MOST_TURNS = 4
 
 # A failure that may be another name's.
-_DOUBTFUL = DnsReply(error=Reason.DNS_TEMPORARY)
+_DOUBTFUL = Resolution(error=Reason.DNS_TEMPORARY)
 
 
 class CaresBackend:
@@ -45,10 +45,10 @@ class CaresBackend:
         self._channel = _Channel(servers)
         self._again = _AskAgain(functools.partial(_Channel, servers))
 
-    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+    def start(self, host: str, done: Callable[[Resolution], None]) -> None:
         """See `Backend.start`."""
 
-        def answered(reply: DnsReply) -> None:
+        def answered(reply: Resolution) -> None:
             if reply is _DOUBTFUL:
                 self._again.start(host, done)
             else:
@@ -81,29 +81,29 @@ class _Channel:
             raise OSError(str(error)) from error
         errors = pycares.errno
         self._refusals = {
-            errors.ARES_ENOTFOUND: DnsReply(error=Reason.DNS_NOT_FOUND),
-            errors.ARES_ENODATA: DnsReply(error=Reason.DNS_NOT_FOUND),
-            errors.ARES_EBADNAME: DnsReply(error=Reason.DNS_NOT_FOUND),
-            errors.ARES_ETIMEOUT: DnsReply(error=Reason.DNS_NO_ANSWER),
+            errors.ARES_ENOTFOUND: Resolution(error=Reason.DNS_NOT_FOUND),
+            errors.ARES_ENODATA: Resolution(error=Reason.DNS_NOT_FOUND),
+            errors.ARES_EBADNAME: Resolution(error=Reason.DNS_NOT_FOUND),
+            errors.ARES_ETIMEOUT: Resolution(error=Reason.DNS_NO_ANSWER),
             errors.ARES_EBADRESP: _DOUBTFUL,
             errors.ARES_ECONNREFUSED: _DOUBTFUL,  # also where the server hung up on a connection over TCP
         }
 
-    def ask(self, host: str, done: Callable[[DnsReply], None]) -> None:
+    def ask(self, host: str, done: Callable[[Resolution], None]) -> None:
         """Look `host` up; `done` is called once, from any thread, which may hold locks of c-ares."""
 
         def called_back(result: Any, error: int | None) -> None:
-            done(reply_of(host, functools.partial(self._reply, result, error)))
+            done(resolution_of(host, functools.partial(self._reply, result, error)))
 
         self._channel.getaddrinfo(host, None, type=socket.SOCK_STREAM, callback=called_back)
 
-    def _reply(self, result: Any, error: int | None) -> DnsReply:
+    def _reply(self, result: Any, error: int | None) -> Resolution:
         if error is not None:
-            return self._refusals.get(error, DnsReply(error=Reason.DNS_TEMPORARY))
+            return self._refusals.get(error, Resolution(error=Reason.DNS_TEMPORARY))
         if not result.nodes:
-            return DnsReply(error=Reason.DNS_NOT_FOUND)
+            return Resolution(error=Reason.DNS_NOT_FOUND)
         addresses = dict.fromkeys(node.addr[0].decode("ascii") for node in result.nodes[:MOST_ADDRESSES])
-        return DnsReply(tuple(addresses), ttl=min(node.ttl for node in result.nodes))
+        return Resolution(tuple(addresses), ttl=min(node.ttl for node in result.nodes))
 
     def cancel(self) -> None:
         """Ask for nothing any more; who waits is called back at once."""
@@ -118,7 +118,7 @@ class _Channel:
 class _Question:
     __slots__ = ("done", "host", "since", "turn")
 
-    def __init__(self, host: str, done: Callable[[DnsReply], None]) -> None:
+    def __init__(self, host: str, done: Callable[[Resolution], None]) -> None:
         self.host = host
         self.done = done
         self.turn = 0  # counted up each time it is asked, so that what an earlier turn brings is known as late
@@ -142,7 +142,7 @@ class _AskAgain:
         self._shared: _Channel | None = None
         self._closed = False
 
-    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+    def start(self, host: str, done: Callable[[Resolution], None]) -> None:
         """See `Backend.start`; may be called from a callback of c-ares."""
         self._clock.call_later(0, functools.partial(self._enqueue, _Question(host, done)))
 
@@ -201,12 +201,12 @@ class _AskAgain:
         question.since = time.monotonic()
         turn = question.turn
 
-        def answered(reply: DnsReply) -> None:
+        def answered(reply: Resolution) -> None:
             self._clock.call_later(0, functools.partial(self._answered, question, turn, reply))
 
         channel.ask(question.host, answered)
 
-    def _answered(self, question: _Question, turn: int, reply: DnsReply) -> None:
+    def _answered(self, question: _Question, turn: int, reply: Resolution) -> None:
         with self._lock:
             if turn != question.turn:
                 return

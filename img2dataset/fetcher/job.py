@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from img2dataset.fetcher.engine import Hop
-from img2dataset.fetcher.records import Outcome
+from img2dataset.fetcher.records import FetchResult
 from img2dataset.fetcher.robots import RobotsRules
 from img2dataset.fetcher.urls import Target
 
@@ -23,14 +23,15 @@ class Job:
         ▲                       │
         └── a redirect, a retry ┘
 
-    `ended` is called with the outcome, once, from any thread. `is_wanted` is asked before each step: a job that nobody
+    `ended` is called with the result, once, from any thread. `is_wanted` is asked before each step: a job that nobody
     waits for any more is dropped. `limit` is the largest body in bytes. A robots.txt itself is fetched without asking
     for leave.
     """
 
+    id: object
     first: Target
     limit: int
-    ended: Callable[[Outcome], None]
+    ended: Callable[[FetchResult], None]
     is_wanted: Callable[[], bool] = _always
     is_robots_txt: bool = False
 
@@ -87,5 +88,5 @@ class Job:
             return False
         self.is_finished = True
         final_url = self.target.url if self.redirects else None
-        self.ended(Outcome(body, error, self.attempts, self.http_status, final_url))
+        self.ended(FetchResult(self.id, body, error, self.attempts, self.http_status, final_url))
         return True

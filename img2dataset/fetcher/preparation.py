@@ -16,7 +16,7 @@ from img2dataset.fetcher.guard import Guard
 from img2dataset.fetcher.job import Job
 from img2dataset.fetcher.memory import Memory
 from img2dataset.fetcher.proxies import Proxies
-from img2dataset.fetcher.records import Outcome
+from img2dataset.fetcher.records import FetchResult
 from img2dataset.fetcher.resolver import Resolution, Resolver
 from img2dataset.fetcher.retries import wait_before_retry
 from img2dataset.fetcher.robots import ROBOTS_TXT_BYTES, RobotsRules, RobotsTxt
@@ -122,11 +122,11 @@ class Preparation:
             self._ruled(job, known)
 
     def _fetch_rules(self, job: Job, robots: RobotsTxt, origin: str) -> None:
-        def read(outcome: Outcome) -> None:
-            self.memory.release(len(outcome.body or b""))
-            robots.read(origin, outcome)
+        def read(result: FetchResult) -> None:
+            self.memory.release(len(result.body or b""))
+            robots.read(origin, result)
 
-        reader = Job(join(job.target, "/robots.txt"), ROBOTS_TXT_BYTES, read, is_robots_txt=True)
+        reader = Job(origin, join(job.target, "/robots.txt"), ROBOTS_TXT_BYTES, read, is_robots_txt=True)
         reader.seen_public = job.seen_public
         reader.is_probe = job.is_probe
         self.prepare(reader)

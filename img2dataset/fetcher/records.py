@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +23,6 @@ class FetchResult:
     """
 
     id: object
-    body: bytes | None
-    error: str | None
-    attempts: int
-    http_status: int | None
-    final_url: str | None
-
-
-class Outcome(NamedTuple):
-    """How a URL ended, whoever asked for it. The fields are those of `FetchResult`."""
-
     body: bytes | None
     error: str | None
     attempts: int = 0

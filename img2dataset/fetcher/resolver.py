@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -39,37 +39,30 @@ _SYSTEM_THREADS = 32
 class Resolution:
     """The literal addresses of a host, best first, or the `Reason` why there are none.
 
-    It took `seconds` to find out, and is believed for so many (`known_for`).
+    `ttl` in seconds is how long the addresses hold, `seconds` how long it took to find out: a backend leaves that open.
     """
-
-    addresses: tuple[str, ...]
-    error: str | None
-    seconds: float = 0.0
-    known_for: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class DnsReply:
-    """What a backend found; `ttl` in seconds is how long the addresses hold."""
 
     addresses: tuple[str, ...] = ()
     error: str | None = None
     ttl: float = 0.0
+    seconds: float = 0.0
 
 
 class Backend(Protocol):
     """Asks for one name at a time, in the background."""
 
-    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+    def start(self, host: str, done: Callable[[Resolution], None]) -> None:
         """Look `host` up and call `done` once, soon and from any thread; it returns at once and does not raise."""
 
     def close(self) -> None:
         """Forget what is under way."""
 
 
-def known_for(reply: DnsReply) -> float:
+def known_for(resolution: Resolution) -> float:
     """The seconds for which an answer, or a refusal, is believed."""
-    return _NEGATIVE_TTL[reply.error] if reply.error else min(max(reply.ttl, _SHORTEST_TTL), _LONGEST_TTL)
+    if resolution.error:
+        return _NEGATIVE_TTL[resolution.error]
+    return min(max(resolution.ttl, _SHORTEST_TTL), _LONGEST_TTL)
 
 
 class Resolver(Answers[Resolution]):
@@ -83,7 +76,7 @@ class Resolver(Answers[Resolution]):
     """
 
     def __init__(self, backend: Backend, clock: Clock, timeout: float) -> None:
-        super().__init__(_CACHED_HOSTS, lambda resolution: resolution.known_for)
+        super().__init__(_CACHED_HOSTS, known_for)
         self._backend = backend
         self._clock = clock
         self._timeout = timeout
@@ -115,7 +108,7 @@ class Resolver(Answers[Resolution]):
     def _start_lookups(self) -> None:
         while (lookup := self._next_lookup()) is not None:
             self._clock.call_later(_PLACE_SECONDS, functools.partial(self._free_place, lookup))
-            self._clock.call_later(self._timeout, functools.partial(self._finish, lookup, _NO_REPLY))
+            self._clock.call_later(self._timeout, functools.partial(self._finish, lookup, _NO_ANSWER))
             self._ask(lookup)
 
     def _next_lookup(self) -> _Lookup | None:
@@ -132,11 +125,11 @@ class Resolver(Answers[Resolution]):
         except Exception as error:  # noqa: BLE001 - somebody waits for an answer
             if not self._closed:
                 defects.tell(error, lookup.host)
-            self._replied(lookup, DnsReply(error=Reason.INTERNAL_ERROR))
+            self._replied(lookup, Resolution(error=Reason.INTERNAL_ERROR))
 
-    def _replied(self, lookup: _Lookup, reply: DnsReply) -> None:
+    def _replied(self, lookup: _Lookup, resolution: Resolution) -> None:
         # Backends call this while they hold locks of their own, so nothing may be asked from here.
-        self._clock.call_later(0, functools.partial(self._finish, lookup, reply))
+        self._clock.call_later(0, functools.partial(self._finish, lookup, resolution))
 
     def _free_place(self, lookup: _Lookup) -> None:
         with self._places_lock:
@@ -148,15 +141,14 @@ class Resolver(Answers[Resolution]):
             lookup.has_place = False
             self._places -= 1
 
-    def _finish(self, lookup: _Lookup, reply: DnsReply) -> None:
+    def _finish(self, lookup: _Lookup, resolution: Resolution) -> None:
         with self._places_lock:
             self._leave_place(lookup)
             is_late, lookup.finished = lookup.finished, True
             if not is_late:
                 self._running -= 1
-        if not (is_late and reply.error):
-            seconds = time.monotonic() - lookup.started
-            self.learn(lookup.host, Resolution(reply.addresses, reply.error, seconds, known_for(reply)))
+        if not (is_late and resolution.error):
+            self.learn(lookup.host, replace(resolution, seconds=time.monotonic() - lookup.started))
         self._start_lookups()
 
 
@@ -170,7 +162,7 @@ class _Lookup:
         self.finished = False
 
 
-_NO_REPLY = DnsReply(error=Reason.DNS_NO_ANSWER)
+_NO_ANSWER = Resolution(error=Reason.DNS_NO_ANSWER)
 
 
 class SystemBackend:
@@ -180,10 +172,10 @@ class SystemBackend:
     """
 
     def __init__(self) -> None:
-        self._questions: SimpleQueue[tuple[str, Callable[[DnsReply], None]] | None] = SimpleQueue()
+        self._questions: SimpleQueue[tuple[str, Callable[[Resolution], None]] | None] = SimpleQueue()
         self._threads = 0
 
-    def start(self, host: str, done: Callable[[DnsReply], None]) -> None:
+    def start(self, host: str, done: Callable[[Resolution], None]) -> None:
         """See `Backend.start`."""
         self._questions.put((host, done))
         if self._threads < _SYSTEM_THREADS:
@@ -193,7 +185,7 @@ class SystemBackend:
     def _answer(self) -> None:
         while (question := self._questions.get()) is not None:
             host, done = question
-            done(reply_of(host, functools.partial(_getaddrinfo, host)))
+            done(resolution_of(host, functools.partial(_getaddrinfo, host)))
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -201,22 +193,22 @@ class SystemBackend:
             self._questions.put(None)
 
 
-def reply_of(host: str, find: Callable[[], DnsReply]) -> DnsReply:
+def resolution_of(host: str, find: Callable[[], Resolution]) -> Resolution:
     """What `find` returns. What it raises is an answer, too, for somebody waits for one."""
     try:
         return find()
     except Exception as error:  # noqa: BLE001 - a thread of the backend must outlive it
         defects.tell(error, host)
-        return DnsReply(error=Reason.INTERNAL_ERROR)
+        return Resolution(error=Reason.INTERNAL_ERROR)
 
 
 _NOT_FOUND = {socket.EAI_NONAME, socket.EAI_NODATA}
 
 
-def _getaddrinfo(host: str) -> DnsReply:
+def _getaddrinfo(host: str) -> Resolution:
     try:
         # As bytes, for the codec that Python would apply to a str refuses names that DNS allows.
         found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        return DnsReply(error=Reason.DNS_NOT_FOUND if error.errno in _NOT_FOUND else Reason.DNS_TEMPORARY)
-    return DnsReply(tuple(dict.fromkeys(str(entry[4][0]) for entry in found[:MOST_ADDRESSES])), ttl=_SHORTEST_TTL)
+        return Resolution(error=Reason.DNS_NOT_FOUND if error.errno in _NOT_FOUND else Reason.DNS_TEMPORARY)
+    return Resolution(tuple(dict.fromkeys(str(entry[4][0]) for entry in found[:MOST_ADDRESSES])), ttl=_SHORTEST_TTL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
@@ -11,7 +10,7 @@ from queue import Empty, SimpleQueue
 from img2dataset import defects
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher.job import Job
-from img2dataset.fetcher.records import FetchRequest, FetchResult, Outcome
+from img2dataset.fetcher.records import FetchRequest, FetchResult
 from img2dataset.fetcher.urls import parse
 
 
@@ -72,19 +71,18 @@ class Results:
     def _accept(self, request: FetchRequest) -> None:
         with self._lock:
             self._outstanding += 1
-        ended = functools.partial(self._ended, request.id)
         try:
-            job = Job(parse(request.url), self._largest_body, ended, self._is_wanted)
+            job = Job(request.id, parse(request.url), self._largest_body, self._ended, self._is_wanted)
         except DownloadError as error:
-            ended(Outcome(None, str(error)))
+            self._ended(FetchResult(request.id, None, str(error)))
         except Exception as error:  # noqa: BLE001 - a row that we cannot handle is one row
             defects.tell(error, str(request.url))
-            ended(Outcome(None, Reason.INTERNAL_ERROR))
+            self._ended(FetchResult(request.id, None, Reason.INTERNAL_ERROR))
         else:
             self._feed(job)
 
-    def _ended(self, request_id: object, outcome: Outcome) -> None:
-        self._outbox.put(FetchResult(request_id, *outcome))
+    def _ended(self, result: FetchResult) -> None:
+        self._outbox.put(result)
         self._one_less()
         if self._abandoned:
             self._free_the_rest()

@@ -11,7 +11,7 @@ from protego import Protego
 from img2dataset import defects
 from img2dataset.errors import Reason, http_status_reason
 from img2dataset.fetcher.answers import Answers
-from img2dataset.fetcher.records import Outcome
+from img2dataset.fetcher.records import FetchResult
 
 PRODUCT_TOKEN = "img2dataset"
 
@@ -77,9 +77,9 @@ class RobotsTxt(Answers[RobotsRules]):
         super().__init__(_CACHED_BYTES, _known_for, _cost)
         self._token = token
 
-    def read(self, origin: str, outcome: Outcome) -> None:
+    def read(self, origin: str, result: FetchResult) -> None:
         """The robots.txt of `origin` has been fetched, or not."""
-        self.learn(origin, _safe_rules(origin, outcome, self._token))
+        self.learn(origin, _safe_rules(origin, result, self._token))
 
 
 def _known_for(rules: RobotsRules) -> float:
@@ -90,27 +90,27 @@ def _cost(rules: RobotsRules) -> int:
     return rules.size + _BYTES_AT_LEAST
 
 
-def _safe_rules(origin: str, outcome: Outcome, token: str) -> RobotsRules:
+def _safe_rules(origin: str, result: FetchResult, token: str) -> RobotsRules:
     try:
-        return _rules(outcome, token)
+        return _rules(result, token)
     except Exception as error:  # noqa: BLE001 - many URLs wait for these rules
         defects.tell(error, f"{origin}/robots.txt")
         return RobotsRules(error=Reason.INTERNAL_ERROR)
 
 
-def _rules(outcome: Outcome, token: str) -> RobotsRules:
+def _rules(result: FetchResult, token: str) -> RobotsRules:
     """As RFC 9309, 2.3.1: an answer of 4xx, and too many redirects, allow everything; no answer and 5xx nothing."""
-    if outcome.body is not None:
-        text = _whole_lines(outcome.body).decode("utf-8", "replace")
+    if result.body is not None:
+        text = _whole_lines(result.body).decode("utf-8", "replace")
         parsed = Protego.parse("\n".join(_without_others(text.splitlines(), token)))
-        return RobotsRules(parsed, size=len(outcome.body))
-    status = outcome.http_status or 0
-    if outcome.error == http_status_reason(status) and 400 <= status < 500:
+        return RobotsRules(parsed, size=len(result.body))
+    status = result.http_status or 0
+    if result.error == http_status_reason(status) and 400 <= status < 500:
         return RobotsRules()
-    if outcome.error in (Reason.TOO_MANY_REDIRECTS, Reason.BODY_EMPTY):
+    if result.error in (Reason.TOO_MANY_REDIRECTS, Reason.BODY_EMPTY):
         return RobotsRules()
-    if outcome.error in _TELLS_MORE:
-        return RobotsRules(error=outcome.error)
+    if result.error in _TELLS_MORE:
+        return RobotsRules(error=result.error)
     return RobotsRules(error=Reason.ROBOTS_TXT_UNREACHABLE)
 
 
