@@ -217,9 +217,9 @@ def _check_names(arguments: Mapping[str, Any]) -> None:
     """The names of formats and engines stand in the tables of their packages."""
     from img2dataset.distributor import DISTRIBUTORS
     from img2dataset.fetcher import FETCHERS
-    from img2dataset.formats import WRITERS
+    from img2dataset.formats import FORMATS
 
-    for option, table in (("output_format", WRITERS), ("http_client", FETCHERS), ("distributor", DISTRIBUTORS)):
+    for option, table in (("output_format", FORMATS), ("http_client", FETCHERS), ("distributor", DISTRIBUTORS)):
         require_one_of(option, arguments[option], tuple(table))
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
 from img2dataset.events import ShardFailure
+from img2dataset.formats import FORMATS, Parts, image_of
 from img2dataset.options import RunOptions, require_bool, require_text
-from img2dataset.resume.finished import SAMPLES, UNREADABLE, FinishedShard, Parts, image_of, unusable
+from img2dataset.resume.finished import UNREADABLE, FinishedShard, unusable
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardStats
 from img2dataset.streams import open_closed_streams, unfailing
@@ -176,7 +177,7 @@ def _compare_with_stats(statuses: dict[str, str], stats: dict[str, Any]) -> None
 def _output_format(stats: dict[str, Any], name: str, folder: Folder) -> str:
     """As the stats say, or for a folder of img2dataset 1.x by what is there."""
     if output_format := stats.get("options", {}).get("output_format"):
-        _require(output_format in SAMPLES, f"its stats tell of an unknown output_format, {output_format!r}")
+        _require(output_format in FORMATS, f"its stats tell of an unknown output_format, {output_format!r}")
         return str(output_format)
     names = folder.names()
     return "webdataset" if f"{name}.tar" in names else "files" if name in names else "parquet"

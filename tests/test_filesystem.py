@@ -27,14 +27,14 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 
 
 def commit(folder: Folder, files: dict[str, bytes]) -> None:
-    with folder.transaction() as transaction:
+    with folder.transaction(list(files)) as transaction:
         for name, data in files.items():
             transaction.open(name).write(data)
         transaction.commit()
 
 
 def test_a_transaction_is_invisible_until_it_is_committed(folder: Folder) -> None:
-    with folder.transaction() as transaction:
+    with folder.transaction(["00000.tar", "00001", "00000_stats.json"]) as transaction:
         transaction.open("00000.tar").write(b"tar")
         transaction.open_folder("00001")
         transaction.open("00000_stats.json").write(b"{}")
@@ -45,7 +45,7 @@ def test_a_transaction_is_invisible_until_it_is_committed(folder: Folder) -> Non
 
 
 def test_a_transaction_left_without_commit_leaves_nothing(folder: Folder) -> None:
-    with pytest.raises(RuntimeError), folder.transaction() as transaction:
+    with pytest.raises(RuntimeError), folder.transaction(["00000.tar", "00001"]) as transaction:
         transaction.open("00000.tar").write(b"x" * 1_000_000)
         transaction.open_folder("00001")
         transaction.write_into("00001", "000010000.jpg", b"jpg")
@@ -57,7 +57,7 @@ def test_a_transaction_left_without_commit_leaves_nothing(folder: Folder) -> Non
 
 def test_a_commit_replaces_files_and_folders(folder: Folder) -> None:
     for content in (b"old", b"new"):
-        with folder.transaction() as transaction:
+        with folder.transaction(["00000", "00000_stats.json"]) as transaction:
             transaction.open_folder("00000")
             transaction.write_into("00000", f"{content.decode()}.jpg", content)
             transaction.write_into("00000", "both.jpg", content)
@@ -125,7 +125,7 @@ STORE_STEPS = ("pipe", "pipe_file", "copy", "rm", "open")
 
 def write_version(folder: Folder, version: bytes) -> None:
     """A shard in which every file tells its version, and one image is the version's own."""
-    with folder.transaction() as transaction:
+    with folder.transaction(["00000", "00000.parquet", "00000_stats.json"]) as transaction:
         transaction.open_folder("00000")
         for name in (f"{version.decode()}.jpg", "both.jpg"):
             transaction.write_into("00000", name, version)
@@ -252,7 +252,7 @@ def test_an_image_that_does_not_fit_is_an_error_and_no_shorter_image(tmp_path: P
 import resource
 from img2dataset.filesystem import open_folder
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-with open_folder({str(tmp_path)!r}).transaction() as transaction:
+with open_folder({str(tmp_path)!r}).transaction(["00000"]) as transaction:
     transaction.open_folder("00000")
     transaction.write_into("00000", "a.jpg", b"x" * 1001)
 """

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import IO, Any
 
-from img2dataset.filesystem.base import Folder, Transaction
+from img2dataset.filesystem.base import PROBE, Folder, Transaction
 from img2dataset.filesystem.names import commit_record_name, is_commit_record, is_hidden, is_left_over, temporary_name
 from img2dataset.filesystem.records import Steps, steps_of, text_of
 
-UPLOADED_TOGETHER = 64  # files of a folder, and so held in memory
+TOGETHER = 64  # small files that are read or written at a time, and so held in memory
+LARGEST_BATCH = 32 * 1024 * 1024  # bytes of small files that wait to be written
 
 
 class RemoteFolder(Folder):
@@ -33,6 +38,10 @@ class RemoteFolder(Folder):
 
     def make(self) -> None:
         self._store.makedirs(self._root, exist_ok=True)
+        probe = temporary_name("probe")
+        self.write(probe, PROBE)
+        with suppress(FileNotFoundError):  # a run that is at its end has swept
+            self.remove(probe)
 
     def names(self) -> list[str]:
         return sorted(name for name in self._all_names() if not is_hidden(name))
@@ -52,6 +61,12 @@ class RemoteFolder(Folder):
         data: bytes = self._store.cat_file(self.join(name))  # whole: some stores refuse a range of an empty file
         return data if limit < 0 else data[:limit]
 
+    def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        rest = iter(names)
+        while batch := list(islice(rest, TOGETHER)):
+            contents = self._store.cat([self.join(name) for name in batch])
+            yield from ((name, contents[self.join(name)]) for name in batch)
+
     def remove(self, name: str) -> None:
         self._store.rm(self.join(name), recursive=True)
 
@@ -69,10 +84,25 @@ class RemoteFolder(Folder):
             return False
         return True
 
-    def transaction(self) -> Transaction:
-        return _RemoteTransaction(self._store, self)
+    def transaction(self, names: Sequence[str]) -> Transaction:
+        self._store.invalidate_cache()
+        is_there = any(self._store.exists(self.join(name)) for name in names)
+        return (_NextVersion if is_there else _FirstVersion)(self._store, self, names)
+
+    def spools(self) -> str:
+        path = self._spools
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if os.lstat(path).st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "it belongs to somebody else", path)
+        return path
+
+    @property
+    def _spools(self) -> str:
+        store = hashlib.sha256(self.path.rstrip("/").encode("utf-8", "surrogatepass")).hexdigest()
+        return os.path.join(tempfile.gettempdir(), f"img2dataset-{os.getuid()}-{store[:32]}")
 
     def recover(self) -> None:
+        shutil.rmtree(self._spools, ignore_errors=True)
         for record in filter(is_commit_record, self._all_names()):
             self._finish(record)
         for name in self._all_names():
@@ -105,107 +135,123 @@ class RemoteFolder(Folder):
         self.remove(record)
 
 
-class _RemoteTransaction(Transaction):
-    """Nothing can be renamed there.
+class _Upload(Transaction):
+    """Files on their way to a store, where nothing can be renamed. What differs is under which names they go there."""
 
-    A new shard is uploaded under its own names. Its record tells what to take back when the commit is cut. A shard that
-    is replaced must not be lost: all of its new version is uploaded under temporary names, and its record tells
-    what to copy where.
-    """
-
-    def __init__(self, store: _Store, folder: RemoteFolder) -> None:
+    def __init__(self, store: _Store, folder: RemoteFolder, names: Sequence[str]) -> None:
         self._store = store
         self._folder = folder
+        self._names = names
         self._files: dict[str, Any] = {}
-        self._spools: dict[str, _Spool] = {}
-        self._temporary: dict[str, str] = {}  # name → temporary name, when something is replaced
-        self._replaces: bool | None = None
+        self._batch: dict[str, bytes] = {}  # path → content of small files that go up together
+        self._batch_bytes = 0
 
-    def _stage(self, name: str) -> str:
-        """Where the upload of `name` goes."""
-        if self._replaces is None:
-            self._store.invalidate_cache()
-            self._replaces = self._store.exists(self._folder.join(name))
-        if self._replaces:
-            self._temporary[name] = temporary_name(name)
-        return self._temporary.get(name, name)
+    @abstractmethod
+    def _target(self, name: str) -> str:
+        """The name under which `name` is uploaded."""
 
     def open(self, name: str) -> IO[bytes]:
         # fsspec commits a half-written file on close unless told not to
-        file: IO[bytes] = self._store.open(self._folder.join(self._stage(name)), "wb", autocommit=False)
+        file: IO[bytes] = self._store.open(self._folder.join(self._target(name)), "wb", autocommit=False)
         self._files[name] = file
         return file
 
     def open_folder(self, name: str) -> None:
-        self._stage(name)
-        self._spools[name] = _Spool()
+        """A store has no folders."""
 
     def write_into(self, folder: str, name: str, data: bytes) -> None:
-        self._spools[folder].add(name, data)
+        self._batch[self._folder.join(f"{self._target(folder)}/{name}")] = data
+        self._batch_bytes += len(data)
+        if len(self._batch) == TOGETHER or self._batch_bytes > LARGEST_BATCH:
+            self._upload_batch()
 
-    def commit(self) -> None:
-        if self._replaces:
-            self._upload()
-            steps = [*self._moves_of_folders(), *((self._temporary[name], name) for name in self._files)]
-            self._folder.take(self._folder.record(steps), steps)
-        else:
-            record = self._folder.record([(None, name) for name in (*self._spools, *self._files)])
-            self._upload()
-            self._folder.remove(record)
-        self._files.clear()
+    def _upload_batch(self) -> None:
+        if self._batch:
+            self._store.pipe(self._batch)
+        self._batch, self._batch_bytes = {}, 0
 
-    def _upload(self) -> None:
-        for name, spool in self._spools.items():
-            for batch in spool.batches():
-                target = self._temporary.get(name, name)
-                self._store.pipe({self._folder.join(f"{target}/{file}"): data for file, data in batch.items()})
-        for file in self._files.values():
-            file.close()
-            file.commit()
-
-    def _moves_of_folders(self) -> Iterator[tuple[str | None, str]]:
-        for name, spool in self._spools.items():
-            for file in set(self._folder.inside(name).names()).difference(spool.names):
-                yield None, f"{name}/{file}"
-            for file in spool.names:
-                yield f"{self._temporary[name]}/{file}", f"{name}/{file}"
+    def _finish(self) -> None:
+        """Complete every upload, in the order of the names."""
+        self._upload_batch()
+        for name in [name for name in self._names if name in self._files]:
+            self._files[name].close()
+            self._files[name].commit()
+            del self._files[name]
 
     def discard(self) -> None:
-        for spool in self._spools.values():
-            spool.close()
+        self._batch = {}
         for file in self._files.values():
             # Each store has its own errors. What it does not let go of now stays invisible all the same.
             with suppress(Exception):
                 file.discard()
             file.closed = True  # or fsspec would flush it when it is collected
         self._files.clear()
-        self._spools.clear()
 
 
-class _Spool:
-    """The files of a folder that waits, on the local disk, to be uploaded."""
+class _FirstVersion(_Upload):
+    """A shard that is not there yet goes up under its own names.
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="img2dataset-")  # noqa: SIM115 - closed by discard
-        self._lengths: dict[str, int] = {}
-        self.close = self._file.close
+    Its record is written before anything, and removed when all is there. As long as it stands, what is there is taken
+    back: by `discard`, or by `recover` when the process was killed.
+    """
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the files, in order."""
-        return list(self._lengths)
+    def __init__(self, store: _Store, folder: RemoteFolder, names: Sequence[str]) -> None:
+        super().__init__(store, folder, names)
+        self._steps: Steps = [(None, name) for name in names]
+        self._record: str | None = folder.record(self._steps)
 
-    def add(self, name: str, data: bytes) -> None:
-        """Keep one more file."""
-        self._file.write(data)
-        self._lengths[name] = len(data)
+    def _target(self, name: str) -> str:
+        return name
 
-    def batches(self) -> Iterator[dict[str, bytes]]:
-        """The files with their contents, some at a time."""
-        self._file.seek(0)
-        names = iter(self._lengths)
-        while batch := {name: self._file.read(self._lengths[name]) for name in islice(names, UPLOADED_TOGETHER)}:
-            yield batch
+    def commit(self) -> None:
+        assert self._record
+        self._finish()
+        self._folder.remove(self._record)
+        self._record = None
+
+    def discard(self) -> None:
+        super().discard()
+        if self._record:
+            with suppress(OSError):  # a store that is away: `recover` takes it back
+                self._folder.take(self._record, self._steps)
+            self._record = None
+
+
+class _NextVersion(_Upload):
+    """A shard that is replaced must not be lost: all of the new version goes up under temporary names.
+
+    Then its record is written, which tells what to copy where, and what is there no more. Before it, nothing has
+    happened; after it, `recover` copies what is not copied.
+    """
+
+    def __init__(self, store: _Store, folder: RemoteFolder, names: Sequence[str]) -> None:
+        super().__init__(store, folder, names)
+        self._temporary = {name: temporary_name(name) for name in names}
+        self._inside: dict[str, list[str]] = {}  # folder → its files
+
+    def _target(self, name: str) -> str:
+        return self._temporary[name]
+
+    def open_folder(self, name: str) -> None:
+        self._inside[name] = []
+
+    def write_into(self, folder: str, name: str, data: bytes) -> None:
+        self._inside[folder].append(name)
+        super().write_into(folder, name, data)
+
+    def commit(self) -> None:
+        self._finish()
+        steps = [step for name in self._names for step in self._steps(name)]
+        self._folder.take(self._folder.record(steps), steps)
+
+    def _steps(self, name: str) -> Iterator[tuple[str | None, str]]:
+        if name not in self._inside:
+            yield self._temporary[name], name
+            return
+        for file in set(self._folder.inside(name).names()).difference(self._inside[name]):
+            yield None, f"{name}/{file}"
+        for file in self._inside[name]:
+            yield f"{self._temporary[name]}/{file}", f"{name}/{file}"
 
 
 class _Store:
