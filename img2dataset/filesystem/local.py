@@ -27,10 +27,9 @@ class LocalFolder(Folder):
 
     def make(self) -> None:
         os.makedirs(self.path, exist_ok=True)
-        probe = temporary_name("probe")
-        self.write(probe, PROBE)
+        probe = self._written("probe", PROBE)
         with suppress(FileNotFoundError):  # a run that is at its end has swept
-            self.remove(probe)
+            os.remove(probe)
 
     def names(self) -> list[str]:
         with suppress(FileNotFoundError, NotADirectoryError):
