@@ -20,8 +20,10 @@ from dataset import run
 from fsspec.asyn import AsyncFileSystem
 
 from img2dataset.errors import OptionsError
-from img2dataset.filesystem import Folder, open_folder, remote
+from img2dataset.filesystem import Folder, open_folder
 from img2dataset.filesystem.records import text_of
+from img2dataset.filesystem.remote import RemoteFolder
+from img2dataset.filesystem.store import Store
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -158,9 +160,9 @@ def cut(path: str, steps: int, action: Callable[[], object], *, stays_dead: bool
         if "://" in path:
             from s3fs.core import S3File
 
-            call = remote._Store.__getattr__
+            call = Store.__getattr__
             guarded = lambda store, name: cutter.guard(call(store, name)) if name in STORE_STEPS else call(store, name)  # noqa: E731
-            patch.setattr(remote._Store, "__getattr__", guarded)
+            patch.setattr(Store, "__getattr__", guarded)
             patch.setattr(S3File, "commit", cutter.guard(S3File.commit))
         else:
             for name in LOCAL_STEPS:
@@ -344,7 +346,7 @@ class SlowStore(AsyncFileSystem):
 
 
 def test_a_store_is_asked_for_many_files_at_a_time() -> None:
-    folder = remote.RemoteFolder("slow://out", SlowStore(), "out")
+    folder = RemoteFolder("slow://out", Store(SlowStore(), "out"))
     names = [f"{number}.jpg" for number in range(200)]
     began = time.monotonic()
     assert list(folder.read_each(names)) == [(name, f"out/{name}".encode()) for name in names]
