@@ -89,9 +89,8 @@ class _Run:
 
     def _requests(self, shards: Iterable[Shard]) -> Iterator[FetchRequest]:
         for shard in shards:
-            opened = self._open(shard)
-            wanted = [] if isinstance(opened, Exception) else opened.to_fetch()
-            taken = _Taken(shard, opened, outstanding=1 + len(wanted))
+            taken, wanted = self._take(shard)
+            taken.outstanding = 1 + len(wanted)
             with self._changed:
                 self._taken.add(taken)
                 self._unsettled += taken.outstanding
@@ -106,12 +105,14 @@ class _Run:
                 if self._closed:
                     return
 
-    def _open(self, shard: Shard) -> OpenShard | Exception:
+    def _take(self, shard: Shard) -> tuple[_Taken, list[tuple[str, list[int]]]]:
+        """Open a shard. Returns what it is open as, and what it wants to have fetched."""
         try:
             rows = Rows.of(shard, self._plan.read)
-            return OpenShard(shard, rows, _origin(shard, rows, self._plan), self._plan.read, self._plan.write)
+            opened = OpenShard(shard, rows, _origin(shard, rows, self._plan), self._plan.read, self._plan.write)
+            return _Taken(shard, opened), opened.to_fetch()
         except Exception as error:  # noqa: BLE001 - raised again in the other thread, where it fails this shard
-            return error
+            return _Taken(shard, error), []
 
     def _may_take_another(self) -> bool:
         """Another shard is taken as soon as threads would be idle without it."""

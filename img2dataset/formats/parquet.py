@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from img2dataset.filesystem import Folder
 
-GROUP_BYTES = 32 * 1024 * 1024  # of images in a row group, which is held in memory; a larger image has its own
+GROUP_BYTES = 16 * 1024 * 1024  # of images in a row group, which is held in memory; a larger image has its own
 READ_TOGETHER = 64  # rows
 
 

@@ -31,8 +31,6 @@ class FinishedVersion:
             for index, row in enumerate(self._rows)
             if row["status"] != SUCCESS and read.is_to_retry(row["error_message"])
         }
-        if not self.to_retry:
-            raise ShardError("its stats promise rows to retry and its metadata has none; verify --repair removes it")
 
     def fill(self, spool: Spool) -> Iterator[Sample]:
         """Append every other row, as it was, that the spool does not have; tells each when it is there.
