@@ -22,8 +22,9 @@ from corpus import FORMATS, CorpusImage, corpus
 from PIL import Image
 
 from img2dataset.errors import ResizeError
-from img2dataset.images.decoder import open_source
-from img2dataset.images.resizer import RESIZE_MODES, Resizer
+from img2dataset.images import Resizer
+from img2dataset.images.modes import RESIZE_MODES
+from img2dataset.images.source import open_source
 from img2dataset.options import ResizeOptions
 
 IMAGE_SIZE = 256

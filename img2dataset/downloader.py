@@ -12,7 +12,7 @@ from typing import Any, cast
 from img2dataset.errors import ShardError
 from img2dataset.events import Progress, ShardFailure
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
-from img2dataset.images.sandbox import Sandbox
+from img2dataset.images import Sandbox
 from img2dataset.open_shard import OpenShard
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
 from img2dataset.sample_maker import SampleMaker

@@ -9,9 +9,7 @@ from dataclasses import replace
 from img2dataset import defects
 from img2dataset.errors import DownloadError, Reason, ResizeError, SampleError, ShardError
 from img2dataset.fetcher import FetchResult
-from img2dataset.images.exif import read_exif
-from img2dataset.images.resizer import Resizer
-from img2dataset.images.sandbox import Sandbox
+from img2dataset.images import Resizer, Sandbox, read_exif
 from img2dataset.metadata import Sample, digest
 from img2dataset.open_shard import OpenShard
 from img2dataset.options import ReadOptions, ResizeOptions, WriteOptions

@@ -68,9 +68,9 @@ def checked_metadata(folder: Path, rows: Sequence[str | None]) -> pd.DataFrame:
     return table
 
 
-def start(*words: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """The real command, in a process group of its own."""
-    argv = [sys.executable, "-m", "img2dataset", *map(str, words)]
+def start(*words: object, cwd: Path | None = None, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """The real command, in a process group of its own; `before` are words that start it."""
+    argv = [*before, sys.executable, "-m", "img2dataset", *map(str, words)]
     return subprocess.Popen(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True, env=os.environ
     )

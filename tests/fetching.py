@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from dnsserver import DnsServer
 
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
 from img2dataset.fetcher.cares import CaresBackend
@@ -44,11 +45,8 @@ def run_in_namespaces(script: str, *arguments: str, folder: Path) -> tuple[str, 
     Returns what it wrote to stdout and stderr. Skips the test where the system forbids such namespaces.
     """
     here = Path(__file__).parent
-    unshare = ["unshare", "--net", "--mount", "--map-root-user"]
-    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this system allows no network and mount namespaces")
     process = subprocess.run(
-        [*unshare, sys.executable, str(here / script), *arguments],
+        [*_unshare("--net", "--mount"), sys.executable, str(here / script), *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"},
         capture_output=True,
@@ -57,6 +55,24 @@ def run_in_namespaces(script: str, *arguments: str, folder: Path) -> tuple[str, 
         timeout=60,
     )
     return process.stdout, process.stderr
+
+
+def with_name_server(dns: DnsServer, folder: Path) -> list[str]:
+    """The words before a command that make it look up names here: its `/etc/resolv.conf` is one of its own.
+
+    Skips the test where the system forbids that.
+    """
+    own = folder / "resolv.conf"
+    own.write_text(f"nameserver {dns.server}\n")  # c-ares takes a port here, too
+    own.chmod(0o644)
+    return [*_unshare("--mount"), "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(own)]
+
+
+def _unshare(*namespaces: str) -> list[str]:
+    command = ["unshare", *namespaces, "--map-root-user"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system allows no network and mount namespaces")
+    return command
 
 
 class Stopwatch:

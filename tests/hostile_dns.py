@@ -9,11 +9,11 @@ from __future__ import annotations
 import socketserver
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 
-from dnsserver import NODATA, NXDOMAIN, SERVFAIL, TRUNCATED, DnsServer, make_answer
+from dnsserver import NODATA, NXDOMAIN, SERVFAIL, TRUNCATED, Answer, DnsServer, make_answer
 
 _HEADER = 12
 
@@ -60,11 +60,16 @@ def with_another_question(answer: bytes) -> bytes:
     return bytes(changed)
 
 
-def mutated_dns_answer(random: Random, query: bytes) -> bytes:
+REFUSALS = (NXDOMAIN, NODATA, SERVFAIL, TRUNCATED)
+
+
+def mutated_dns_answer(
+    random: Random, query: bytes, answers: Sequence[Answer] = (["127.0.0.5", "::5"], *REFUSALS)
+) -> bytes:
     """An answer to `query` with a few bytes changed, cut out, put in or repeated; now and then nothing but noise."""
     if random.random() < 0.05:
         return random.randbytes(random.randrange(600))
-    answer = bytearray(make_answer(query, random.choice([["127.0.0.5", "::5"], NXDOMAIN, NODATA, SERVFAIL, TRUNCATED])))
+    answer = bytearray(make_answer(query, random.choice(answers)))
     for _ in range(random.randint(1, 4)):
         random.choice(_MUTATIONS)(random, answer)
     return bytes(answer)

@@ -22,17 +22,20 @@ class RawServer:
     """Answers every request with what `answer` makes of its path: bytes, or bytes and seconds to wait, in turns.
 
     It closes the connection after an answer unless `keep_alive`. `certificate` makes it speak https. `stop_listening`
-    and `listen` make it go away, with all of its connections, and come back on the same port.
+    and `listen` make it go away, with all of its connections, and come back on the same port. `paths` are those that it
+    was asked for, `cut` counts the connections that it ended so. `host` is any loopback address.
     """
 
     def __init__(
         self,
         answer: Callable[[str], Answer],
         *,
+        host: str = "127.0.0.1",
         keep_alive: bool = False,
         certificate: trustme.LeafCert | None = None,
     ) -> None:
         self._answer = answer
+        self._host = host
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
         if self._tls and certificate:
             certificate.configure_cert(self._tls)
@@ -41,15 +44,17 @@ class RawServer:
         self._lock = threading.Lock()
         self.port = 0
         self.connections = 0
+        self.cut = 0
+        self.paths: list[str] = []
         self.listen()
 
-    def url(self, path: str, host: str = "127.0.0.1") -> str:
+    def url(self, path: str, host: str | None = None) -> str:
         """The address of `path` here."""
-        return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
+        return f"{'https' if self._tls else 'http'}://{host or self._host}:{self.port}{path}"
 
     def listen(self) -> None:
         """Take connections, on the port that it had before."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
+        self._listener = socket.create_server((self._host, self.port), backlog=1024)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), name="raw server", daemon=True).start()
 
@@ -59,6 +64,7 @@ class RawServer:
             self._listener.shutdown(socket.SHUT_RDWR)  # `close` alone does not wake the thread that accepts
         self._listener.close()
         with self._lock:
+            self.cut += len(self._open)
             for connection in self._open:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -98,7 +104,9 @@ class RawServer:
                     return
                 waiting += received
             request, _, waiting = waiting.partition(b"\r\n\r\n")
-            self._send(connection, self._answer(request.split()[1].decode("latin-1")))
+            path = request.split()[1].decode("latin-1")
+            self.paths.append(path)
+            self._send(connection, self._answer(path))
             if not self._keep_alive:
                 # Closed with a FIN: what has been sent must not be lost to a reset.
                 connection.shutdown(socket.SHUT_WR)

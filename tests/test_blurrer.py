@@ -11,8 +11,9 @@ from pictures import decoded, encoded
 from PIL import Image, ImageChops
 
 from img2dataset.errors import Reason, ResizeError
+from img2dataset.images import Resizer
 from img2dataset.images.blurrer import ENLARGEMENT, BoundingBoxBlurrer, checked_boxes
-from img2dataset.images.resizer import RESIZE_MODES, Resizer
+from img2dataset.images.modes import RESIZE_MODES
 from img2dataset.options import ResizeOptions
 
 SIZE = (320, 200)

@@ -25,6 +25,10 @@ KEPT = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nimage"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nimage"
 
 
+def paths(count: int) -> list[str]:
+    return [f"/{number}" for number in range(count)]
+
+
 @pytest.mark.parametrize("keep_alive", [True, False])
 def test_an_outage_of_two_seconds_costs_no_row(engine: str, keep_alive: bool) -> None:
     """3,000 rows of one host, which goes away in their middle and comes back on the same port."""
@@ -65,6 +69,32 @@ def test_a_dead_host_among_living_ones_costs_no_wait(many_hosts: MockServer, eng
     assert watch.seconds < 5
 
 
+def test_a_host_that_comes_up_late_is_waited_for_when_the_others_are_done(many_hosts: MockServer, engine: str) -> None:
+    """It has never answered in this process, and does so after two seconds."""
+    with RawServer(lambda _: OK) as late:
+        late.stop_listening()
+        living = [many_hosts.url(f"/photo/8x8.png?{number}", f"127.0.7.{1 + number % 9}") for number in range(100)]
+        threading.Timer(2, late.listen).start()
+        results = fetch_all([*living, *map(late.url, paths(300))], http_client=engine, thread_count=32, retries=1)
+    assert Counter(result.error for result in results) == {None: 400}
+
+
+@pytest.mark.parametrize("dead_hosts", [1, 3])
+@pytest.mark.parametrize("living_rows", [0, 100])
+def test_dead_hosts_at_the_end_of_a_list_cost_no_more_than_a_timeout(
+    many_hosts: MockServer, engine: str, unused_port: int, living_rows: int, dead_hosts: int
+) -> None:
+    living = [many_hosts.url(f"/photo/8x8.png?{number}", "127.0.7.1") for number in range(living_rows)]
+    dead = [f"http://127.0.6.{9 + number % dead_hosts}:{unused_port}/{number}" for number in range(300)]
+    watch = Stopwatch()
+    results = fetch_all([*living, *dead], http_client=engine, timeout=2, retries=1)
+    assert watch.seconds < 4
+    errors = Counter(result.error for result in results)
+    assert set(errors) == {Reason.CONNECTION_REFUSED, Reason.HOST_FAILING} | ({None} if living else set())
+    assert errors[None] == living_rows
+    assert errors[Reason.HOST_FAILING] > 230
+
+
 def test_while_a_host_is_waited_for_the_others_go_on(many_hosts: MockServer, engine: str) -> None:
     options = FetchOptions(http_client=engine, thread_count=4, timeout=5)
     with RawServer(lambda _: OK) as server, Fetcher(options) as fetcher:
@@ -92,16 +122,18 @@ def server_is_back(server: RawServer) -> bool:
     return server._listener.fileno() >= 0
 
 
-def test_a_host_that_does_not_come_back_ends_the_wait(
-    engine: str, unused_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(politeness, "_WAIT_SECONDS", 2.0)
-    urls = [f"http://127.0.0.63:{unused_port}/{number}" for number in range(200)]
-    watch = Stopwatch()
-    errors = Counter(result.error for result in fetch_all(urls, http_client=engine, retries=1))
+def test_a_host_that_does_not_come_back_ends_the_wait(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has answered before, so the wait is longer than the timeout."""
+    monkeypatch.setattr(politeness, "_WAIT_SECONDS", 3.0)
+    options = FetchOptions(http_client=engine, thread_count=8, timeout=1)
+    with RawServer(lambda _: OK) as server, Fetcher(options) as fetcher:
+        list(fetcher.fetch([FetchRequest("warm", server.url("/"))]))
+        server.stop_listening()
+        watch = Stopwatch()
+        errors = Counter(result.error for result in fetcher.fetch(FetchRequest(p, server.url(p)) for p in paths(200)))
     assert set(errors) == {Reason.CONNECTION_REFUSED, Reason.HOST_FAILING}
     assert errors[Reason.HOST_FAILING] > 180
-    assert 2 <= watch.seconds < 8
+    assert 3 <= watch.seconds < 6
 
 
 def test_a_skipped_host_that_came_back_is_noticed(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +162,8 @@ def _jobs(host: Host, count: int) -> list[Job]:
     return jobs
 
 
-def _went_down(host: Host, now: float, *, is_only_one: bool = False) -> bool:
-    return [host.unreachable(now, is_only_one=is_only_one) for _ in range(5)][-1]
+def _went_down(host: Host, now: float, *, patience: float = 0.0) -> bool:
+    return [host.unreachable(now, patience=patience) for _ in range(5)][-1]
 
 
 def test_a_host_that_has_answered_is_probed_by_one_job_at_a_time() -> None:
@@ -152,7 +184,7 @@ def test_a_host_that_has_answered_is_probed_by_one_job_at_a_time() -> None:
     assert now == 160
 
 
-def test_a_host_that_never_answered_is_skipped_at_once_if_there_are_others() -> None:
+def test_a_host_that_never_answered_is_skipped_at_once_if_others_wait() -> None:
     host = Host(math.inf)
     assert not _went_down(host, 100.0)
     assert host.is_skipped(100.0)
@@ -161,12 +193,47 @@ def test_a_host_that_never_answered_is_skipped_at_once_if_there_are_others() -> 
     assert [host.next_job(now).skipped for now in (101.0, 159.0)] == [True, True]
 
 
-def test_the_only_host_is_waited_for_until_there_is_another() -> None:
+def test_a_host_that_never_answered_is_waited_for_until_others_wait() -> None:
     host = Host(math.inf)
-    assert _went_down(host, 100.0, is_only_one=True)
+    assert _went_down(host, 100.0, patience=10)
+    host.unreachable(100.5, patience=10)
     assert not host.is_skipped(100.5)
-    host.unreachable(100.5)
-    assert host.is_skipped(100.5)
+    host.others_have_come(101.0)
+    assert host.is_skipped(101.0)
+
+
+def test_a_host_that_never_answered_is_waited_for_once_as_long_as_there_is_patience() -> None:
+    host = Host(math.inf)
+    assert _went_down(host, 100.0, patience=10)
+    assert not host.is_skipped(109.9)
+    assert host.until_probe(109.0) == 0  # nobody has tried yet
+    assert host.is_skipped(110.0)
+    assert not host.is_down(170.0)
+    host.unreachable(170.0, patience=10)
+    assert host.is_skipped(170.0)
+
+
+def test_the_longest_patience_is_a_minute() -> None:
+    host = Host(math.inf)
+    assert _went_down(host, 100.0, patience=1000)
+    assert host.is_skipped(160.0)
+
+
+def test_the_end_of_the_wait_is_not_missed_between_two_probes() -> None:
+    host = Host(math.inf)
+    jobs = _jobs(host, 4)
+    assert _went_down(host, 100.0, patience=10)
+    for now in (100.5, 101.5, 103.5, 107.5):
+        assert host.next_job(now) is jobs.pop()
+    assert host.until_probe(107.5) == 2.5
+
+
+def test_a_host_that_has_answered_is_waited_for_though_others_wait() -> None:
+    host = Host(math.inf)
+    host.reached()
+    assert _went_down(host, 100.0)
+    host.others_have_come(101.0)
+    assert not host.is_skipped(101.0)
 
 
 def test_the_wait_for_a_host_is_a_minute_in_all() -> None:

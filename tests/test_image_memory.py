@@ -15,12 +15,12 @@ from PIL import Image
 
 from img2dataset import download
 from img2dataset.errors import Reason, ResizeError
-from img2dataset.images.resizer import Resizer
+from img2dataset.images import Resizer
 from img2dataset.options import OptionsError, ResizeOptions
 
 MEASURE = """
 import sys
-from img2dataset.images.resizer import Resizer
+from img2dataset.images import Resizer
 from img2dataset.options import ResizeOptions
 
 def peak():

@@ -11,7 +11,7 @@ from pictures import decoded, encoded, picture
 from PIL import Image
 
 from img2dataset.errors import Reason, ResizeError
-from img2dataset.images.resizer import Resizer
+from img2dataset.images import Resizer
 from img2dataset.images.structure import check_structure
 from img2dataset.options import ResizeOptions
 

@@ -12,8 +12,10 @@ from PIL import Image
 
 from img2dataset import options as options_module
 from img2dataset.errors import Reason, ResizeError
+from img2dataset.images import Resizer
 from img2dataset.images.encoder import ENCODERS
-from img2dataset.images.resizer import INTERPOLATIONS, RESIZE_MODES, Resizer
+from img2dataset.images.interpolation import INTERPOLATIONS
+from img2dataset.images.modes import RESIZE_MODES
 from img2dataset.options import ENCODE_QUALITIES, ResizeOptions
 
 

@@ -16,9 +16,8 @@ from pictures import decoded, encoded, picture
 from PIL import Image, ImageChops
 
 from img2dataset.errors import Reason, ResizeError
+from img2dataset.images import Resizer, Sandbox
 from img2dataset.images.exif import read_exif
-from img2dataset.images.resizer import Resizer
-from img2dataset.images.sandbox import Sandbox
 from img2dataset.options import ResizeOptions
 
 GOLDEN = Path(__file__).parent / "golden"

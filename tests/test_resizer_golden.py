@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageChops, features
 
 from img2dataset.errors import ResizeError, unsupported_format_reason
-from img2dataset.images.resizer import ResizedImage, Resizer
+from img2dataset.images import ResizedImage, Resizer
 from img2dataset.options import ResizeOptions
 
 GOLDEN = Path(__file__).parent / "golden"

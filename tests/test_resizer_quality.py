@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from img2dataset.images.resizer import Resizer
+from img2dataset.images import Resizer
 from img2dataset.options import ResizeOptions
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))

@@ -11,7 +11,8 @@ from pictures import decoded, encoded, mean_difference, picture
 from PIL import Image
 
 from img2dataset.errors import Reason, ResizeError
-from img2dataset.images.resizer import RESIZE_MODES, Resizer
+from img2dataset.images import Resizer
+from img2dataset.images.modes import RESIZE_MODES
 from img2dataset.options import ResizeOptions
 
 sides = st.integers(1, 70_000)

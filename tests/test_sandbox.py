@@ -21,10 +21,8 @@ from pictures import encoded, picture
 from test_resizer_damage import flip, flip_in_header
 
 from img2dataset.errors import Reason, ResizeError, ShardError
+from img2dataset.images import Resizer, Sandbox, sandbox_process
 from img2dataset.images import sandbox as sandbox_module
-from img2dataset.images import sandbox_process
-from img2dataset.images.resizer import Resizer
-from img2dataset.images.sandbox import Sandbox
 from img2dataset.options import ResizeOptions
 
 ROOT = Path(__file__).parent.parent
@@ -157,7 +155,7 @@ def test_nothing_is_left_when_its_owner_is_killed(tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(encoded(picture(200, 100), "BMP"))
     code = """
 import sys, time
-from img2dataset.images.sandbox import Sandbox
+from img2dataset.images import Sandbox
 from img2dataset.options import ResizeOptions
 sandbox = Sandbox(ResizeOptions())
 sandbox(open(sys.argv[1], "rb").read())

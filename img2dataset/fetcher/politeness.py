@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from img2dataset.fetcher.job import Job
 
-# So many failures to resolve or connect in a row, and a host is down: its jobs wait so long for it to come back, then
-# fail for so long without being asked for.
+# So many failures to resolve or connect in a row, and a host is down: its jobs wait for it to come back, so long at
+# most, then fail for so long without being asked for.
 _FAILURES_IN_A_ROW = 5
 _WAIT_SECONDS = 60.0
 _SKIP_SECONDS = 60.0
@@ -29,13 +29,14 @@ _FULL_SPEED = 256
 class Host:
     """What a process knows of a host name, and the jobs that wait for it. Guarded by the lock of the schedule.
 
-        UP ── 5 failures in a row ──► DOWN ── 60 s ──► SKIPPED ── 60 s ──► UP, one failure away from SKIPPED
-        ▲                             jobs wait,       jobs fail at once,
-        └─ a probe is answered ◄───── one probes       now and then one probes
+        UP ── 5 failures in a row ──► DOWN ── the wait ──► SKIPPED ── 60 s ──► UP, one failure away from SKIPPED
+        ▲                             jobs wait,           jobs fail at once,
+        └─ a probe is answered ◄───── one probes           now and then one probes
 
-    Only a host that has answered before, or is the only one, is worth the wait, which is of 60 s in all until the next
-    answer; any other is skipped at once, as is one that is asked too much for too long. `most_connections` is the
-    user's limit. Times are in seconds of `time.monotonic`.
+    The wait is of 60 s in all until the next answer for a host that has answered before. One that never has is waited
+    for until jobs of other hosts wait, and for the `patience` that is given to `unreachable` at most; where others wait
+    it is skipped at once, and not probed. Skipped at once is also one that is asked too much for too long.
+    `most_connections` is the user's limit. Times are in seconds of `time.monotonic`.
     """
 
     __slots__ = (
@@ -115,8 +116,9 @@ class Host:
         self._probe_pause /= 2
 
     def until_probe(self, now: float) -> float:
-        """The seconds until the next job may be taken of a host that is down."""
-        return max(0.0, self._probe_at - now)
+        """The seconds until the next job may be taken of a host that is down, or all of them, to fail."""
+        wait_ends = self._skipped_from if now < self._skipped_from else math.inf
+        return max(0.0, min(self._probe_at, wait_ends) - now)
 
     def reached(self, *, by_probe: bool = False) -> None:
         """It answered, and not that it is asked too much; to a question from before it was down, if not `by_probe`."""
@@ -129,12 +131,12 @@ class Host:
         if self._ceiling < math.inf:
             self._ceiling = self._ceiling + 1 / self._ceiling if self._ceiling < _FULL_SPEED else math.inf
 
-    def unreachable(self, now: float, lookup: object = None, *, is_only_one: bool = False) -> bool:
+    def unreachable(self, now: float, lookup: object = None, *, patience: float = 0.0) -> bool:
         """It could not be resolved (by `lookup`, which many jobs may have shared) or connected to.
 
-        `is_only_one`: no other host is known. Returns whether the host is down from now on.
+        `patience` is how long to wait for a host that never answered. Returns whether its jobs wait from now on.
         """
-        is_worth_waiting = self._has_answered or is_only_one
+        is_worth_waiting = self._has_answered or patience > 0
         if lookup is not None and lookup is self._last_lookup and not is_worth_waiting:
             return False  # one failure is not enough to skip all of its jobs
         self._last_lookup = lookup
@@ -146,11 +148,16 @@ class Host:
             # Counted as a pause: a host that answers now and then is not waited for for ever.
             self._pauses = min(self._pauses, _MOST_PAUSES) + 1
         if is_worth_waiting and self._pauses <= _MOST_PAUSES:
-            self._is_down_from(now, max(now, self._down_since + _WAIT_SECONDS))
+            wait = _WAIT_SECONDS if self._has_answered else min(patience, _WAIT_SECONDS)
+            self._is_down_from(now, max(now, self._down_since + wait))
             return True
-        self._is_down_from(now, now)
-        self._probe_at = math.inf  # of many dead hosts each probe may cost a thread its `timeout`
+        self._skip(now)
         return False
+
+    def others_have_come(self, now: float) -> None:
+        """Jobs of other hosts wait from now on: a host that never answered is waited for no more."""
+        if not self._has_answered and now < self._skipped_from:
+            self._skip(now)
 
     def throttled(self, now: float, retry_after: float | None, longest: float) -> float:
         """It answered 429 or 503: pause, then go on with half of the connections. Returns the seconds of the pause.
@@ -170,6 +177,10 @@ class Host:
         self._ceiling = max(1.0, min(self._ceiling, self.running) / 2)
         self._paused_until = now + pause
         return pause
+
+    def _skip(self, now: float) -> None:
+        self._is_down_from(now, skipped_from=now)
+        self._probe_at = math.inf  # of many dead hosts each probe may cost a thread its `timeout`
 
     def _is_down_from(self, now: float, skipped_from: float) -> None:
         self._skipped_from = skipped_from

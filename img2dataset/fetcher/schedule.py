@@ -43,6 +43,8 @@ class Schedule:
         self._changed = threading.Condition(self._lock)
         self._idle = 0
         self._hosts: dict[str, Host] = {}
+        self._waiting = 0  # jobs of all hosts, the large ones too
+        self._waited_for: set[Host] = set()  # which may never have answered: while no job of another waits
         self._forget_at = _HOSTS_REMEMBERED
         # A host stands here once for each of its waiting jobs, or more often; those that must pause are taken out, and
         # counted in `Host.parked` to be put back.
@@ -61,13 +63,16 @@ class Schedule:
             self._added += 1
             job.number = self._added
             host = self._host(job)
+            self._there_is_work_of(host)
             host.waiting.append(job)
+            self._waiting += 1
             self._turns.append(host)
             self._work_has_come()
 
     def resume(self, job: Job) -> None:
         """Queue a job that has been under way before all others."""
         with self._lock:
+            self._waiting += 1
             if job.room is not None:
                 self._large.append(job)
             else:
@@ -116,11 +121,17 @@ class Schedule:
                 host.reached(by_probe=job.is_probe)
             self._unpark(host, most=math.inf if was_down else 1)
 
-    def unreachable(self, job: Job, lookup: object = None) -> None:
-        """The job's host could not be resolved, by `lookup`, or connected to."""
+    def unreachable(self, job: Job, longest: float, lookup: object = None) -> None:
+        """The job's host could not be resolved, by `lookup`, or connected to.
+
+        While no job of another host waits there is no hurry: one that never answered is waited for, too, for `longest`
+        seconds.
+        """
         with self._lock:
             host = self._host(job)
-            if host.unreachable(time.monotonic(), lookup, is_only_one=len(self._hosts) == 1):
+            others_wait = self._waiting > len(host.waiting)
+            if host.unreachable(time.monotonic(), lookup, patience=0.0 if others_wait else longest):
+                self._waited_for.add(host)
                 self._wait_for_probe(host)
             self._unpark(host)
 
@@ -175,12 +186,20 @@ class Schedule:
         return self._started(host, job, reserved)
 
     def _started(self, host: Host, job: Job, reserved: int) -> Job:
+        self._waiting -= 1
         job.holder = threading.get_ident()
         job.reserved = reserved
         self._taken += 1
         if job.is_probe:
             self._wait_for_probe(host)
         return job
+
+    def _there_is_work_of(self, busy: Host) -> None:
+        if self._waited_for:
+            for host in self._waited_for - {busy}:
+                host.others_have_come(time.monotonic())
+                self._unpark(host)
+            self._waited_for &= {busy}
 
     def _wait_for_probe(self, host: Host) -> None:
         self._clock.call_later(host.until_probe(time.monotonic()), functools.partial(self._pause_is_over, host))

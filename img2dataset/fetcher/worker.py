@@ -145,7 +145,7 @@ class Worker:
 
     def _unresolved(self, job: Job, resolution: Resolution) -> None:
         if resolution.error in (Reason.DNS_TEMPORARY, Reason.DNS_NO_ANSWER):
-            self._schedule.unreachable(job, resolution)
+            self._schedule.unreachable(job, self._options.timeout, resolution)
 
     def _hop(self, job: Job) -> Hop:
         """The next hop, to addresses that may be connected to. Raises `DownloadError` if there are none."""
@@ -252,7 +252,7 @@ class Worker:
         if isinstance(error, ConnectError) and hop.proxy:
             reason = Reason.PROXY_FAILED
         elif isinstance(error, ConnectError):
-            self._schedule.unreachable(job)
+            self._schedule.unreachable(job, self._options.timeout)
         self._failed(job, reason)
 
     def _answered(self, job: Job, answer: Answer, body: Body, seconds: float) -> None:

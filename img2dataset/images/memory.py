@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from img2dataset.errors import Reason, ResizeError
 
 if TYPE_CHECKING:
-    from img2dataset.images.decoder import Source
+    from img2dataset.images.source import Source
 
 Size = tuple[int, int]
 

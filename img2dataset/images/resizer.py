@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -11,121 +10,19 @@ from PIL import Image
 from img2dataset.errors import Reason, ResizeError
 from img2dataset.images.blurrer import BoundingBoxBlurrer, checked_boxes
 from img2dataset.images.colors import WHITE, flatten, to_srgb, transform_to_srgb
-from img2dataset.images.decoder import MAX_PIXELS, Source, ignore_warnings_of_pillow, load, open_source
+from img2dataset.images.decoder import load
 from img2dataset.images.encoder import Encoder
+from img2dataset.images.interpolation import INTERPOLATIONS, Interpolation
 from img2dataset.images.memory import check_memory
-from img2dataset.images.orientation import WHOLE, Window, stored_size, stored_window, upright
+from img2dataset.images.modes import RESIZE_MODES, Layout, Size, keep
+from img2dataset.images.orientation import Window, stored_size, stored_window, upright
 from img2dataset.images.resized import ResizedImage
 from img2dataset.images.sniff import sniff
+from img2dataset.images.source import MAX_PIXELS, Source, ignore_warnings_of_pillow, open_source
 from img2dataset.options import ResizeOptions
 
 if TYPE_CHECKING:
     from img2dataset.images.sandbox import Sandbox
-
-Size = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a mode does to an image: scale all of it to `scaled`, keep `crop` of that, lay it on a white `canvas`.
-
-    `fixed_side` is the side of the original that the mode brings to ``image_size``.
-    """
-
-    scaled: Size
-    crop: tuple[int, int, int, int]
-    canvas: Size
-    fixed_side: int
-
-    @property
-    def shown(self) -> Window:
-        """The part of the original that is kept."""
-        if self.crop == (0, 0, *self.scaled):
-            return WHOLE
-        (width, height), (left, top, right, bottom) = self.scaled, self.crop
-        return left / width, top / height, right / width, bottom / height
-
-    @property
-    def content(self) -> Size:
-        """The size of what is kept, before it is laid on the canvas."""
-        return self.crop[2] - self.crop[0], self.crop[3] - self.crop[1]
-
-
-def _keep(width: int, height: int, image_size: int) -> Plan:
-    return Plan((width, height), (0, 0, width, height), (width, height), image_size)
-
-
-def _border(width: int, height: int, image_size: int) -> Plan:
-    scaled = _scale(width, height, max(width, height), image_size)
-    return Plan(scaled, (0, 0, *scaled), (image_size, image_size), max(width, height))
-
-
-def _keep_ratio(width: int, height: int, image_size: int) -> Plan:
-    scaled = _scale(width, height, min(width, height), image_size)
-    return Plan(scaled, (0, 0, *scaled), scaled, min(width, height))
-
-
-def _keep_ratio_largest(width: int, height: int, image_size: int) -> Plan:
-    scaled = _scale(width, height, max(width, height), image_size)
-    return Plan(scaled, (0, 0, *scaled), scaled, max(width, height))
-
-
-def _center_crop(width: int, height: int, image_size: int) -> Plan:
-    scaled = _scale(width, height, min(width, height), image_size)
-    left, top = (scaled[0] - image_size) // 2, (scaled[1] - image_size) // 2
-    square = (left, top, left + image_size, top + image_size)
-    return Plan(scaled, square, (image_size, image_size), min(width, height))
-
-
-def _scale(width: int, height: int, side: int, image_size: int) -> Size:
-    """The size at which `side` of the image is `image_size`: nearest integers, halves up, never below 1."""
-    nearest = (max(1, (2 * length * image_size + side) // (2 * side)) for length in (width, height))
-    return next(nearest), next(nearest)
-
-
-RESIZE_MODES: dict[str, Callable[[int, int, int], Plan]] = {
-    "no": _keep,
-    "border": _border,
-    "keep_ratio": _keep_ratio,
-    "keep_ratio_largest": _keep_ratio_largest,
-    "center_crop": _center_crop,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Interpolation:
-    """A filter, and how many times the target size an image must at least keep when it is cheaply reduced before.
-
-    `slight` is the filter for a reduction by less than `SLIGHT`, where it is another one.
-    """
-
-    filter: Image.Resampling
-    reduction_gap: float | None
-    slight: Image.Resampling | None = None
-
-    def filter_for(self, factor: float) -> Image.Resampling:
-        """The filter with which an image becomes `factor` times smaller."""
-        return self.slight if self.slight is not None and 1 < factor < SLIGHT else self.filter
-
-
-SLIGHT = 1.4
-"""Reduction below which a triangle is nearer to the exact area filter than HAMMING is."""
-
-_AREA = Interpolation(Image.Resampling.HAMMING, 2.0, slight=Image.Resampling.BILINEAR)
-_LINEAR = Interpolation(Image.Resampling.BILINEAR, 2.0)
-_CUBIC = Interpolation(Image.Resampling.BICUBIC, 3.0)
-_LANCZOS = Interpolation(Image.Resampling.LANCZOS, 3.0)
-
-INTERPOLATIONS = {
-    "nearest": Interpolation(Image.Resampling.NEAREST, None),
-    "linear": _LINEAR,
-    "bilinear": _LINEAR,
-    "cubic": _CUBIC,
-    "bicubic": _CUBIC,
-    "area": _AREA,
-    "lanczos": _LANCZOS,
-    "lanczos4": _LANCZOS,
-}
 
 
 class Resizer:
@@ -167,14 +64,14 @@ class Resizer:
                 raise ValueError("boxes cannot be blurred in images that are kept as they came")
             return _as_it_came(source)
         windows = checked_boxes(boxes)
-        plan = self._plan(source.width, source.height)
-        if self._options.skip_reencode and not windows and self._would_change_nothing(source, plan):
-            self._load(source, plan)  # tells damage
+        layout = self._layout(source.width, source.height)
+        if self._options.skip_reencode and not windows and self._would_change_nothing(source, layout):
+            self._load(source, layout)  # tells damage
             return _as_it_came(source)
-        image = self._content(source, plan)
-        self._blur(image, windows, plan.shown)
-        image = _lay_on_white(image, plan.canvas)
-        return ResizedImage(self._encode(image), self._encode.extension, *plan.canvas, source.width, source.height)
+        image = self._content(source, layout)
+        self._blur(image, windows, layout.shown)
+        image = _lay_on_white(image, layout.canvas)
+        return ResizedImage(self._encode(image), self._encode.extension, *layout.canvas, source.width, source.height)
 
     def _filter(self, width: int, height: int) -> None:
         options = self._options
@@ -186,19 +83,19 @@ class Resizer:
         if longer > options.max_aspect_ratio * shorter:
             raise ResizeError(Reason.ASPECT_RATIO_TOO_LARGE)
 
-    def _plan(self, width: int, height: int) -> Plan:
-        plan = self._mode(width, height, self._options.image_size)
-        if self._options.resize_only_if_bigger and plan.fixed_side <= self._options.image_size:
-            plan = _keep(width, height, self._options.image_size)
-        if plan.canvas[0] * plan.canvas[1] > MAX_PIXELS:
+    def _layout(self, width: int, height: int) -> Layout:
+        layout = self._mode(width, height, self._options.image_size)
+        if self._options.resize_only_if_bigger and layout.fixed_side <= self._options.image_size:
+            layout = keep(width, height, self._options.image_size)
+        if layout.canvas[0] * layout.canvas[1] > MAX_PIXELS:
             raise ResizeError(Reason.TOO_MANY_PIXELS)
-        self._encode.check_size(plan.canvas)
-        return plan
+        self._encode.check_size(layout.canvas)
+        return layout
 
-    def _would_change_nothing(self, source: Source, plan: Plan) -> bool:
+    def _would_change_nothing(self, source: Source, layout: Layout) -> bool:
         image = source.image
         return (
-            plan.canvas == (source.width, source.height) == plan.content
+            layout.canvas == (source.width, source.height) == layout.content
             and source.format.name == self._encode.pillow_name
             and image.mode == "RGB"
             and source.orientation == 1
@@ -207,24 +104,26 @@ class Resizer:
             and transform_to_srgb(image.info.get("icc_profile")) is None
         )
 
-    def _content(self, source: Source, plan: Plan) -> Image.Image:
+    def _content(self, source: Source, layout: Layout) -> Image.Image:
         """The kept part of the picture at its final size: upright, sRGB."""
         profile = source.image.info.get("icc_profile")
-        scaled = stored_size(plan.scaled, source.orientation)
-        interpolation = self._downscale if plan.scaled < (source.width, source.height) else self._upscale
+        interpolation = self._interpolation(source, layout)
+        scaled, content = (stored_size(size, source.orientation) for size in (layout.scaled, layout.content))
         extent = _draft(source, scaled, interpolation.reduction_gap)
-        self._load(source, plan)
+        self._load(source, layout)
         image = flatten(source.image)
-        if scaled != source.image.size or plan.content != plan.scaled:
-            left, top, right, bottom = stored_window(plan.shown, source.orientation)
-            box = (left * extent[0], top * extent[1], right * extent[0], bottom * extent[1])
-            size = stored_size(plan.content, source.orientation)
-            resampling = interpolation.filter_for(extent[0] / scaled[0])
-            image = image.resize(size, resampling, box, interpolation.reduction_gap)
+        if not image.size == scaled == content:
+            box = _part_of(extent, stored_window(layout.shown, source.orientation))
+            filter = interpolation.filter_for(extent[0] / scaled[0])
+            image = image.resize(content, filter, box, interpolation.reduction_gap)
         return to_srgb(upright(image, source.orientation), profile)
 
-    def _load(self, source: Source, plan: Plan) -> None:
-        check_memory(source, source.image.size, plan.content, plan.canvas, self._options.max_image_memory)
+    def _interpolation(self, source: Source, layout: Layout) -> Interpolation:
+        width, height = layout.scaled
+        return self._downscale if width < source.width or height < source.height else self._upscale
+
+    def _load(self, source: Source, layout: Layout) -> None:
+        check_memory(source, source.image.size, layout.content, layout.canvas, self._options.max_image_memory)
         load(source)
 
 
@@ -239,6 +138,12 @@ def _draft(source: Source, scaled: Size, gap: float | None) -> tuple[float, floa
         if drafted:
             return drafted[1][2], drafted[1][3]
     return source.image.size
+
+
+def _part_of(extent: tuple[float, float], window: Window) -> tuple[float, float, float, float]:
+    """Where in a picture of that width and height the part `window` lies, in pixels."""
+    (width, height), (left, top, right, bottom) = extent, window
+    return left * width, top * height, right * width, bottom * height
 
 
 def _lay_on_white(image: Image.Image, size: Size) -> Image.Image:

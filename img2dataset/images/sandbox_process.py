@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from img2dataset.errors import Reason, ResizeError
-from img2dataset.images.decoder import open_source, preload
 from img2dataset.images.resized import ResizedImage
 from img2dataset.images.resizer import Resizer
+from img2dataset.images.source import open_source, preload
 
 SECONDS = 2.0  # of CPU time that any image may use, and more
 PIXELS_A_SECOND = 10_000_000  # for its pixels: slow decoders, as of JPEG 2000, do twice as many
