@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
 from img2dataset.events import ShardFailure
-from img2dataset.formats import FORMATS, Parts, image_of
+from img2dataset.formats import FORMATS, Parts, image_of, load_format, suffixes
 from img2dataset.options import RunOptions, require_bool, require_text
 from img2dataset.resume.finished import UNREADABLE, FinishedShard, unusable
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
@@ -74,7 +74,7 @@ def _names(folder: Folder) -> list[str]:
     names = folder.names()
     finished = {name.removesuffix(STATS_SUFFIX) for name in names if is_stats_file(name)}
     digits = {len(name) for name in finished}
-    data = {name.removesuffix(".tar").removesuffix(".parquet") for name in names}
+    data = {name.removesuffix(suffix) for suffix in suffixes() for name in names}
     return sorted(finished | {name for name in data if name.isdecimal() and len(name) in digits})
 
 
@@ -180,7 +180,7 @@ def _output_format(stats: dict[str, Any], name: str, folder: Folder) -> str:
         _require(output_format in FORMATS, f"its stats tell of an unknown output_format, {output_format!r}")
         return str(output_format)
     names = folder.names()
-    return "webdataset" if f"{name}.tar" in names else "files" if name in names else "parquet"
+    return next((kind for kind in FORMATS if load_format(kind).is_there(name, names)), "parquet")
 
 
 def _check_sample(key: str, parts: Parts, decode: bool) -> None:

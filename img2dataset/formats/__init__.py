@@ -22,4 +22,9 @@ def load_format(output_format: str) -> type[Format]:
     return found
 
 
-__all__ = ["FORMATS", "Format", "Parts", "image_of", "load_format"]
+def suffixes() -> frozenset[str]:
+    """What the names of a shard's files and folders end with behind its number, in any format."""
+    return frozenset(name for kind in FORMATS for name in load_format(kind).files("", save_metadata=True))
+
+
+__all__ = ["FORMATS", "Format", "Parts", "image_of", "load_format", "suffixes"]

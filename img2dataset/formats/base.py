@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -40,6 +40,11 @@ class Format:
         """The names of the files and folders of the shard `name`, in the order in which they appear."""
         metadata = (".parquet",) if cls.has_metadata and save_metadata else ()
         return [name + suffix for suffix in (*cls.suffixes, *metadata, STATS_SUFFIX)]
+
+    @classmethod
+    def is_there(cls, name: str, names: Collection[str]) -> bool:
+        """Whether `names` has what holds the images of the shard `name` in this format."""
+        return bool(cls.suffixes) and all(name + suffix in names for suffix in cls.suffixes)
 
     @classmethod
     def read(cls, folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
