@@ -17,7 +17,7 @@ from img2dataset.open_shard import OpenShard
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
 from img2dataset.sample_maker import SampleMaker
 from img2dataset.shards import Rows, Shard, urls_digest
-from img2dataset.stats import ShardStats
+from img2dataset.stats import Origin, ShardStats
 
 logger = logging.getLogger(__name__)
 
@@ -175,12 +175,13 @@ def _told(error: Exception, shard: Shard) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _origin(shard: Shard, rows: Rows, plan: Downloader) -> dict[str, Any]:
+def _origin(shard: Shard, rows: Rows, plan: Downloader) -> Origin:
     """What makes a stats file tell its own story: resume needs nothing else."""
-    return {
-        "list_index": shard.index,
-        "input_file": shard.source,
-        "first_row": shard.first_row,
-        "url_digest": urls_digest(rows.urls),
-        "options": plan.output_options,
-    }
+    return Origin(
+        list_index=shard.index,
+        list_identity=shard.identity,
+        input_file=shard.source,
+        first_row=shard.first_row,
+        url_digest=urls_digest(rows.urls),
+        options=plan.output_options,
+    )

@@ -218,9 +218,12 @@ def _check_names(arguments: Mapping[str, Any]) -> None:
     from img2dataset.distributor import DISTRIBUTORS
     from img2dataset.fetcher import FETCHERS
     from img2dataset.formats import FORMATS
+    from img2dataset.reader import READERS
 
     for option, table in (("output_format", FORMATS), ("http_client", FETCHERS), ("distributor", DISTRIBUTORS)):
         require_one_of(option, arguments[option], tuple(table))
+    if arguments["input_format"] is not None:
+        require_one_of("input_format", arguments["input_format"], tuple(READERS))
 
 
 def _run(downloader: Downloader, options: RunOptions, incremental_mode: str) -> RunStats:

@@ -18,7 +18,7 @@ from img2dataset.poisoned import PoisonedRows
 from img2dataset.resume.refill import FinishedVersion
 from img2dataset.shards import Rows, Shard, sample_key, shard_name
 from img2dataset.spool import Spool
-from img2dataset.stats import ShardStats
+from img2dataset.stats import Origin, ShardStats
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -32,9 +32,7 @@ class OpenShard:
           └──────────────────┴── fail or close ──┘   and the next to open it goes on
     """
 
-    def __init__(
-        self, shard: Shard, rows: Rows, origin: dict[str, Any], read: ReadOptions, write: WriteOptions
-    ) -> None:
+    def __init__(self, shard: Shard, rows: Rows, origin: Origin, read: ReadOptions, write: WriteOptions) -> None:
         self.shard = shard
         self.rows = rows
         self.stats = ShardStats(shard_id=shard.id, start_time=time.time(), origin=origin)
@@ -43,7 +41,7 @@ class OpenShard:
         self._write = write
         self._folder = open_folder(write.output_folder)
         name = shard_name(shard.id, write.oom_shard_count)
-        self._poisoned = PoisonedRows(self._folder, name, origin["url_digest"])
+        self._poisoned = PoisonedRows(self._folder, name, origin.url_digest or "")
         self.poisoned = self._poisoned.together_with(shard.poisoned)  # row → why it is not decoded
         self._finished = FinishedVersion(shard, self._folder, read, write) if shard.retry else None
         self._is_filled = False
@@ -139,7 +137,7 @@ class OpenShard:
         self._spool.close()
 
 
-def _header(shard: Shard, origin: dict[str, Any]) -> bytes:
+def _header(shard: Shard, origin: Origin) -> bytes:
     """What a spool is known by: it is not used for other rows, with other options, or by another version."""
     known = {"img2dataset_version": __version__, "rows": shard.count, "retry": shard.retry}
-    return json.dumps(known | origin, sort_keys=True).encode()
+    return json.dumps(known | origin.to_json(), sort_keys=True).encode()

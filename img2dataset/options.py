@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from img2dataset.errors import OptionsError, is_passing
 
-INPUT_FORMATS = ("txt", "csv", "parquet")
 HASHES = ("md5", "sha256", "sha512")
 ROBOTS_DIRECTIVES = ("noai", "noimageai", "noindex", "noimageindex")
 METADATA_COLUMNS = (
@@ -94,8 +93,6 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         require_text("url_list", self.url_list)
-        if self.input_format is not None:
-            require_one_of("input_format", self.input_format, INPUT_FORMATS)
         require_text("url_col", self.url_col)
         require_optional_text("caption_col", self.caption_col)
         require_optional_text("bbox_col", self.bbox_col)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,26 @@ SHARD_DIGITS = 5
 LONGEST_URL = 65_532  # bytes in UTF-8: no server takes a longer one
 KEPT_OF_URL = 65_536  # bytes that the reader keeps of a longer one; cut between two characters it is still too long
 LAST_SHARD = 2**31 - 1  # shard_id is an int32: a longer number, as a date and time, is somebody else's name
+IDENTITY_ROWS = 1000  # by so many first rows a list is known
 _SHARD_FILE = re.compile(r"(?P<id>\d+)(?P<rest>|_stats\.json|\.[a-z]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ListIdentity:
+    """What a list is known by: the digest of its first `rows` rows. It stays when the list grows at its end."""
+
+    rows: int  # `IDENTITY_ROWS`, or as many as the list had when it was first seen
+    digest: str
+
+    @staticmethod
+    def of(first_urls: Sequence[str | None]) -> ListIdentity:
+        """That of a list that is seen for the first time and begins with these URLs."""
+        first = first_urls[:IDENTITY_ROWS]
+        return ListIdentity(len(first), urls_digest(first))
+
+    def is_of(self, first_urls: Sequence[str | None]) -> bool:
+        """Whether it is that of a list that begins with these URLs, of which `IDENTITY_ROWS` are enough."""
+        return ListIdentity.of(first_urls[: self.rows]) == self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +55,7 @@ class Shard:
     first_row: int  # the row of the input file that comes first, from 0
     count: int  # rows
     rows: bytes
+    identity: ListIdentity | None = None  # of the list; None: the dataset was begun before there were identities
     retry: bool = False  # it is finished, and only its rows that failed for a passing reason are done again
     poisoned: Mapping[int, str] = field(
         default_factory=dict
@@ -70,12 +90,13 @@ class Rows:
         def column(name: str | None) -> list[Any] | None:
             return table.column(name).to_pylist() if name else None
 
+        boxes = column(options.bbox_col)
         return Rows(
             urls=table.column("url").to_pylist(),
             captions=column("caption" if options.caption_col else None),
             additional=table.select(options.save_additional_columns),
-            boxes=(values := column(options.bbox_col)) and [_boxes(value) for value in values],
-            expected_digests=column(options.verify_hash and options.verify_hash[0]),
+            boxes=None if boxes is None else [_boxes(value) for value in boxes],
+            expected_digests=column(options.verify_hash[0] if options.verify_hash else None),
         )
 
 

@@ -6,10 +6,10 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
 from img2dataset.events import ShardFailure
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 UNFINISHED = "it has no stats file: what a killed img2dataset 1.x left, or another tool wrote"
 NOT_REPAIRED = (UNFINISHED, UNREADABLE, Reason.WORKER_DIED)  # not ours for certain, or not known to be damaged
 PATIENCE = 600.0  # seconds that one shard may take to be checked
-COUNTS = {"successes": SUCCESS, FAILED_TO_DOWNLOAD: FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE: FAILED_TO_RESIZE}
 
 
 def verify(
@@ -54,11 +53,11 @@ def verify(
     require_bool("decode", decode)
     require_bool("repair", repair)
     folder = open_folder(output_folder)
-    names = _names(folder)
-    if not any(is_stats_file(name) for name in folder.names()):
+    files = folder.names()
+    if not any(map(is_stats_file, files)):
         raise OptionsError(f"output_folder is {output_folder!r}, which has no finished shard in it")
     options = RunOptions(processes_count=processes_count, shard_patience=PATIENCE)
-    broken = dict(_check(names, _Verifier(output_folder, decode), options))
+    broken = dict(_check(_shards(files), _Verifier(output_folder, decode), options))
     if not (repair and broken):
         return broken
     with locked(folder):  # once more, now that no run is in the middle of writing one
@@ -69,12 +68,11 @@ def verify(
     return broken
 
 
-def _names(folder: Folder) -> list[str]:
+def _shards(files: Sequence[str]) -> list[str]:
     """The names of the finished shards, and of what looks like one that is not."""
-    names = folder.names()
-    finished = {name.removesuffix(STATS_SUFFIX) for name in names if is_stats_file(name)}
+    finished = {name.removesuffix(STATS_SUFFIX) for name in files if is_stats_file(name)}
     digits = {len(name) for name in finished}
-    data = {name.removesuffix(suffix) for suffix in suffixes() for name in names}
+    data = {name.removesuffix(suffix) for suffix in suffixes() for name in files}
     return sorted(finished | {name for name in data if name.isdecimal() and len(name) in digits})
 
 
@@ -118,44 +116,51 @@ class _Verifier:
         from img2dataset.filesystem import open_folder
 
         folder = open_folder(self.output_folder)
+        files = frozenset(folder.names())
         for shard in shards:
-            yield self._look_at(folder, shard)
+            yield self._look_at(folder, files, shard)
 
-    def _look_at(self, folder: Folder, shard: Shard) -> ShardStats | ShardFailure:
+    def _look_at(self, folder: Folder, files: Collection[str], shard: Shard) -> ShardStats | ShardFailure:
         try:
-            check_shard(folder, shard.source, self.decode)
+            check_shard(folder, shard.source, self.decode, files)
         except ShardError as error:
             return ShardFailure(shard.id, str(error))
         return ShardStats(shard_id=shard.id)
 
 
-def check_shard(folder: Folder, name: str, decode: bool) -> None:
-    """Raises `ShardError` with the first thing that is wrong with a finished shard."""
+def check_shard(folder: Folder, name: str, decode: bool, files: Collection[str] | None = None) -> None:
+    """Raises `ShardError` with the first thing that is wrong with a finished shard.
+
+    `files` are the names of what is in the folder; it is listed where they are not given.
+    """
+    files = folder.names() if files is None else files
     finished = FinishedShard(folder, name)
-    _require(f"{name}{STATS_SUFFIX}" in folder.names(), UNFINISHED)
+    _require(f"{name}{STATS_SUFFIX}" in files, UNFINISHED)
     stats = finished.stats()
-    _require(sum(stats.get(count, 0) for count in COUNTS) == stats["count"], "the counts of its stats do not add up")
-    statuses = _statuses(finished, stats, folder.names())
+    failed = stats.failed_to_download + stats.failed_to_resize
+    _require(stats.successes + failed == stats.count, "the counts of its stats do not add up")
+    statuses = _statuses(finished, stats, files)
     if statuses is not None:
         _compare_with_stats(statuses, stats)
     seen: set[str] = set()
-    for key, parts in finished.samples(_output_format(stats, name, folder)):
+    for key, parts in finished.samples(_output_format(stats, name, files)):
         _require(key not in seen, f"the key {key} stands twice")
         seen.add(key)
         _check_sample(key, parts, decode)
-    if stats.get("options", {}).get("output_format") == "dummy":
+    if stats.origin.output_format == "dummy":
         return
-    successes = stats.get("successes", 0)
-    _require(len(seen) == successes, f"it has {len(seen)} images, and its stats count {successes}")
+    _require(len(seen) == stats.successes, f"it has {len(seen)} images, and its stats count {stats.successes}")
     if statuses is not None:
         saved = {key for key, status in statuses.items() if status == SUCCESS}
         _require(saved == seen, f"its metadata and its images differ, first in {min(saved ^ seen, default='')}")
 
 
-def _statuses(finished: FinishedShard, stats: dict[str, Any], names: list[str]) -> dict[str, str] | None:
+def _statuses(finished: FinishedShard, stats: ShardStats, files: Collection[str]) -> dict[str, str] | None:
     """The status of every key by the metadata; None where no metadata is kept."""
-    options = stats.get("options", {})
-    if not options.get("save_metadata", f"{finished.name}.parquet" in names) or options.get("output_format") == "dummy":
+    is_kept = stats.origin.save_metadata
+    if is_kept is None:  # img2dataset 1.x does not tell
+        is_kept = f"{finished.name}.parquet" in files
+    if not is_kept or stats.origin.output_format == "dummy":
         return None
     keys, statuses = ([text or "" for text in texts] for texts in finished.texts("key", "status"))
     _require(len(set(keys)) == len(keys), "a key stands twice in its metadata")
@@ -163,24 +168,24 @@ def _statuses(finished: FinishedShard, stats: dict[str, Any], names: list[str]) 
     return dict(zip(keys, statuses, strict=True))
 
 
-def _compare_with_stats(statuses: dict[str, str], stats: dict[str, Any]) -> None:
+def _compare_with_stats(statuses: dict[str, str], stats: ShardStats) -> None:
     found = Counter(statuses.values())
-    _require(set(COUNTS) <= stats.keys(), "its stats do not tell how many rows failed")
-    _require(len(statuses) == stats["count"], f"its metadata has {len(statuses)} rows, its stats {stats['count']}")
-    for count, status in COUNTS.items():
-        _require(
-            found[status] == stats[count],
-            f"its metadata has {found[status]} rows of {status}, its stats {stats[count]}",
-        )
+    _require(len(statuses) == stats.count, f"its metadata has {len(statuses)} rows, its stats {stats.count}")
+    counted = {
+        SUCCESS: stats.successes,
+        FAILED_TO_DOWNLOAD: stats.failed_to_download,
+        FAILED_TO_RESIZE: stats.failed_to_resize,
+    }
+    for status, count in counted.items():
+        _require(found[status] == count, f"its metadata has {found[status]} rows of {status}, its stats {count}")
 
 
-def _output_format(stats: dict[str, Any], name: str, folder: Folder) -> str:
+def _output_format(stats: ShardStats, name: str, files: Collection[str]) -> str:
     """As the stats say, or for a folder of img2dataset 1.x by what is there."""
-    if output_format := stats.get("options", {}).get("output_format"):
+    if output_format := stats.origin.output_format:
         _require(output_format in FORMATS, f"its stats tell of an unknown output_format, {output_format!r}")
-        return str(output_format)
-    names = folder.names()
-    return next((kind for kind in FORMATS if load_format(kind).is_there(name, names)), "parquet")
+        return output_format
+    return next((kind for kind in FORMATS if load_format(kind).is_there(name, files)), "parquet")
 
 
 def _check_sample(key: str, parts: Parts, decode: bool) -> None:

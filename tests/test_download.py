@@ -27,7 +27,7 @@ from PIL import Image
 from img2dataset import download
 from img2dataset.errors import OptionsError, Reason
 from img2dataset.filesystem import open_folder
-from img2dataset.shards import KEPT_OF_URL
+from img2dataset.shards import KEPT_OF_URL, urls_digest
 from img2dataset.stats import SUCCESS
 from img2dataset.verify import verify
 
@@ -207,6 +207,7 @@ def test_the_stats_file_tells_its_own_story(server: MockServer, tmp_path: Path) 
     record = json.loads((out / "00001_stats.json").read_text())
     assert (record["count"], record["successes"], record["input_file"]) == (2, 2, "list.txt")
     assert (record["first_row"], record["list_index"], record["attempts"]) == (3, 1, 2)
+    assert record["list_identity"] == {"rows": 5, "digest": urls_digest(rows)}
     assert record["options"]["image_size"] == 64
     assert record["status_dict"] == {SUCCESS: 2}
     assert record["duration"] > 0
@@ -417,12 +418,12 @@ def test_a_second_run_into_the_folder_is_told_who_is_there(server: MockServer, t
     out = tmp_path / "out"
     url_list = write_list(tmp_path / "list.txt", [server.url("/silent"), photo(server, 1)])
     with start(url_list, f"--output_folder={out}", "--timeout=20") as first:
-        wait_for(lambda: (out / ".img2dataset.filesystem.lock").exists())
+        wait_for(lambda: (out / ".img2dataset.lock").exists())
         with pytest.raises(OptionsError, match=rf"being written by another run \(host .*, process {first.pid}\)"):
             download(url_list, output_folder=str(out))
         os.killpg(first.pid, signal.SIGKILL)
         first.communicate(timeout=10)
-    assert (out / ".img2dataset.filesystem.lock").exists()
+    assert (out / ".img2dataset.lock").exists()
     download(url_list, output_folder=str(out), timeout=0.5)
     assert stats(out)["count"] == 2
     assert not list(out.glob(".*"))

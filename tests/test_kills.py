@@ -101,7 +101,7 @@ def wait_for_lock(process: subprocess.Popen[str], out: Path) -> None:
     """Until the run has the folder; it may be at its end already."""
     while process.poll() is None:
         with suppress(OSError, ValueError):
-            if json.loads((out / ".img2dataset.filesystem.lock").read_text())["pid"] == process.pid:
+            if json.loads((out / ".img2dataset.lock").read_text())["pid"] == process.pid:
                 return
         time.sleep(0.005)
 

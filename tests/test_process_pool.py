@@ -78,7 +78,7 @@ def failures_of(events: Iterable[Event]) -> dict[int, str]:
 
 
 def pids_of(events: Iterable[Event]) -> set[int]:
-    return {stats.origin["pid"] for stats in stats_of(events).values()}
+    return {stats.origin.options["pid"] for stats in stats_of(events).values()}
 
 
 # The normal course
@@ -110,8 +110,8 @@ def test_workers_have_few_malloc_arenas(monkeypatch: pytest.MonkeyPatch, wanted:
     if wanted:
         monkeypatch.setenv("MALLOC_ARENA_MAX", wanted)
     (stats,) = stats_of(run(toys.TellsEnvironment(), shards(1))).values()
-    assert stats.origin["MALLOC_ARENA_MAX"] == arenas
-    assert stats.origin["ANOTHER"] == "one"
+    assert stats.origin.options["MALLOC_ARENA_MAX"] == arenas
+    assert stats.origin.options["ANOTHER"] == "one"
 
 
 def test_no_more_workers_than_shards_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,9 @@ def test_large_frames_cross_without_a_deadlock() -> None:
     size = 5_000_000
     source = (make_shard(number, 3000, rows=bytes([number]) * size) for number in range(4))
     stats = stats_of(run(toys.Huge(size=size), source))
-    assert [stats[number].origin["echo"] for number in range(4)] == [bytes([number]) * size for number in range(4)]
+    assert [stats[number].origin.options["echo"] for number in range(4)] == [
+        bytes([number]) * size for number in range(4)
+    ]
 
 
 def test_what_a_library_prints_or_reads_does_not_touch_the_frames(capfd: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +216,7 @@ def test_a_row_that_kills_its_worker_twice_is_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str, cause: str
 ) -> None:
     stats = stats_of(run(toys.Deadly(how=how, notes=tmp_path), shards(3), options(max_shard_retry=0)))
-    assert {number: each.origin["poisoned"] for number, each in stats.items()} == {0: [], 1: [2], 2: []}
+    assert {number: each.origin.options["poisoned"] for number, each in stats.items()} == {0: [], 1: [2], 2: []}
     assert len(list(tmp_path.iterdir())) == 2
     once, again = caplog.messages
     assert once.endswith(f"ended at row 2 of shard 00001, which is done again: {cause}")
@@ -223,7 +225,11 @@ def test_a_row_that_kills_its_worker_twice_is_left_out(
 
 def test_a_row_at_which_a_worker_died_once_is_decoded_the_second_time(tmp_path: Path) -> None:
     events = run(toys.Deadly(how="kill", notes=tmp_path, times=1), shards(3), options(max_shard_retry=0))
-    assert {number: each.origin["poisoned"] for number, each in stats_of(events).items()} == {0: [], 1: [], 2: []}
+    assert {number: each.origin.options["poisoned"] for number, each in stats_of(events).items()} == {
+        0: [],
+        1: [],
+        2: [],
+    }
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -235,7 +241,7 @@ def test_the_other_worker_goes_on(tmp_path: Path) -> None:
 def test_only_the_shard_of_the_announced_row_is_blamed(tmp_path: Path) -> None:
     downloader = toys.TwoOpen(how="kill", notes=tmp_path, shard_id=1)
     stats = stats_of(run(downloader, shards(4), options(max_shard_retry=0)))
-    assert {number: each.origin["poisoned"] for number, each in stats.items()} == {0: [], 1: [2], 2: [], 3: []}
+    assert {number: each.origin.options["poisoned"] for number, each in stats.items()} == {0: [], 1: [2], 2: [], 3: []}
 
 
 def test_a_shard_is_given_up_for_deaths_that_no_row_explains(tmp_path: Path) -> None:
@@ -252,7 +258,7 @@ def test_a_death_that_no_row_explains_costs_no_try_of_the_shard(tmp_path: Path) 
 
 def test_a_shard_is_never_given_up_for_its_rows(caplog: pytest.LogCaptureFixture) -> None:
     stats = stats_of(run(toys.DeadlyEverywhere(), shards(1, rows=12), options(max_shard_retry=0)))
-    assert stats[0].origin["poisoned"] == list(range(12))
+    assert stats[0].origin.options["poisoned"] == list(range(12))
     assert rows_blamed(caplog) == [str(row) for row in range(12) for _ in range(2)]
 
 
@@ -277,7 +283,7 @@ def test_the_next_try_of_a_failed_shard_knows_the_deadly_rows(tmp_path: Path) ->
     notes = tmp_path / "notes"
     notes.mkdir()
     stats = stats_of(run(toys.PoisonedThenFails(how="exit", notes=notes, note=tmp_path / "failed"), shards(2)))
-    assert stats[1].origin["poisoned"] == [2]
+    assert stats[1].origin.options["poisoned"] == [2]
     assert (tmp_path / "failed").exists()
     assert len(list(notes.iterdir())) == 2
 
@@ -328,7 +334,7 @@ def test_a_failed_shard_is_done_again(tmp_path: Path) -> None:
 def test_a_row_at_which_a_worker_hangs_is_left_out_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     downloader = toys.Deadly(how="hang", notes=tmp_path, times=1)
     stats = stats_of(run(downloader, shards(3), options(shard_patience=0.7)))
-    assert {number: each.origin["poisoned"] for number, each in stats.items()} == {0: [], 1: [2], 2: []}
+    assert {number: each.origin.options["poisoned"] for number, each in stats.items()} == {0: [], 1: [2], 2: []}
     assert caplog.messages[0].endswith(
         "row 2 of shard 00001, which is done without that row: stuck, no progress for 0.7 s"
     )
@@ -336,7 +342,7 @@ def test_a_row_at_which_a_worker_hangs_is_left_out_at_once(tmp_path: Path, caplo
 
 def test_a_shard_is_never_given_up_for_rows_that_hang() -> None:
     stats = stats_of(run(toys.HangsEverywhere(), shards(1, rows=5), options(max_shard_retry=0, shard_patience=0.4)))
-    assert stats[0].origin["poisoned"] == list(range(5))
+    assert stats[0].origin.options["poisoned"] == list(range(5))
 
 
 def test_a_worker_that_hangs_at_no_row_uses_up_a_try_of_the_shard(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import random
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,8 @@ import pytest
 
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.options import ReadOptions
-from img2dataset.reader import Reader
+from img2dataset.reader import READERS, Reader
+from img2dataset.reader.txt import Txt
 from img2dataset.shards import KEPT_OF_URL, LONGEST_URL, Rows, Shard
 
 
@@ -92,7 +94,8 @@ MEMORY = """
 import os, resource, sys
 from img2dataset.errors import Img2datasetError
 from img2dataset.options import ReadOptions
-from img2dataset.reader import Reader
+from img2dataset.reader import READERS, Reader
+from img2dataset.reader.txt import Txt
 import pyarrow, pyarrow.csv, pyarrow.compute, pyarrow.parquet, fsspec
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
@@ -234,6 +237,42 @@ def test_parquet_is_cut_into_shards_across_its_row_groups(tmp_path: Path) -> Non
 def test_the_url_column_may_be_the_caption_column_too(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("url\nhttp://a\n")
     assert captions(read(tmp_path / "list.csv", caption_col="url")) == ["http://a"]
+
+
+def test_the_first_urls_are_those_of_the_list_across_files(tmp_path: Path) -> None:
+    for name, count in (("b.txt", 3), ("a.txt", 4)):
+        (tmp_path / name).write_text("".join(f"http://{name}/{number}\n" for number in range(count)))
+    reader = Reader(ReadOptions(url_list=str(tmp_path), number_sample_per_shard=3))
+    whole = [*(f"http://a.txt/{number}" for number in range(4)), *(f"http://b.txt/{number}" for number in range(3))]
+    assert [reader.first_urls(count) for count in (1, 5, 7, 1000)] == [whole[:1], whole[:5], whole, whole]
+    assert reader.rows_read == 0
+
+
+class Reversed(Txt):
+    """An input format that this package does not have: every line is written backwards."""
+
+    def batches(self, file: IO[bytes]) -> Iterator[pa.Table]:
+        yield pa.table({"url": [line.decode()[::-1] for line in file.read().splitlines()]})
+
+
+def test_an_input_format_is_one_class_and_one_line_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(READERS, "reversed", "test_reader:Reversed")
+    (tmp_path / "list").write_text("a//:ptth\nb//:ptth\n")
+    assert urls(read(tmp_path / "list", input_format="reversed")) == ["http://a", "http://b"]
+
+
+HEAVY = """
+import sys
+import img2dataset.reader
+print([name for name in ("pyarrow", "pandas", "fsspec") if name in sys.modules])
+"""
+
+
+def test_importing_the_reader_imports_no_format(tmp_path: Path) -> None:
+    said = subprocess.run([sys.executable, "-c", HEAVY], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert said.stdout == "[]\n"
 
 
 def refused(url_list: Path | str, **options: object) -> str:

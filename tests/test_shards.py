@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2dataset.shards import is_stats_file, parse_shard_file, sample_key, shard_name, urls_digest
+from img2dataset.shards import ListIdentity, is_stats_file, parse_shard_file, sample_key, shard_name, urls_digest
 
 
 def test_a_key_is_the_shard_number_and_the_index_in_the_digits_it_needs() -> None:
@@ -42,3 +42,19 @@ def test_the_digest_tells_lists_apart() -> None:
     assert urls_digest(["a", "b"]) != urls_digest(["b", "a"])
     assert urls_digest(["a", None]) == urls_digest(["a", ""])
     assert len({urls_digest(urls) for urls in (["ab"], ["a", "b"], ["a", "b", ""])}) == 3
+
+
+@given(st.integers(1, 1200), st.integers(0, 1200))
+def test_a_list_that_grew_at_its_end_keeps_its_identity(rows: int, more: int) -> None:
+    urls: list[str | None] = [str(number) for number in range(rows + more)]
+    identity = ListIdentity.of(urls[:rows])
+    assert identity.rows == min(rows, 1000)
+    assert identity.is_of(urls)
+
+
+def test_other_first_rows_or_too_few_are_another_list() -> None:
+    identity = ListIdentity.of(["a", "b", None])
+    assert identity.is_of(["a", "b", "", "c"])
+    assert not identity.is_of(["a", "b"])
+    assert not identity.is_of(["a", "c", None])
+    assert not identity.is_of([])

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from dataset import checked_metadata, metadata, photo, run, write_list
 from mockserver import MockServer
+from moto.moto_api import recorder
 
 from img2dataset import download
 from img2dataset.errors import OptionsError
@@ -263,6 +264,34 @@ def test_a_parquet_file_with_flipped_bits_inside(out: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
     path.write_bytes(content)
     assert problem(out, decode=True)
+
+
+# What it costs
+
+
+def listings(out: str) -> int:
+    """How often the store is asked for what is in a folder, while `verify` looks at a sound dataset."""
+    recorder.reset_recording()
+    recorder.start_recording()
+    try:
+        assert verify(out) == {}
+    finally:
+        recorder.stop_recording()
+    requests = map(json.loads, recorder.download_recording().splitlines())
+    return sum("list-type=2" in request["url"] for request in requests)
+
+
+def test_a_folder_is_listed_once_a_process_and_not_once_a_shard(
+    server: MockServer, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the store's server writes down what it is asked
+    counts = []
+    for shards in (2, 8):
+        url_list = write_list(tmp_path / f"{shards}.txt", [photo(server, row) for row in range(shards)])
+        out = f"{s3_bucket}/{shards}"
+        download(url_list, 64, out, number_sample_per_shard=1, output_format="webdataset", thread_count=4)
+        counts.append(listings(out))
+    assert counts[0] == counts[1]
 
 
 # What is done about it

@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from img2dataset.distributor import Event
 from img2dataset.events import Progress, ShardFailure
 from img2dataset.shards import Shard
-from img2dataset.stats import ShardStats
+from img2dataset.stats import Origin, ShardStats
 
 
 def make_shard(number: int, count: int = 4, rows: bytes = b"") -> Shard:
@@ -28,7 +28,7 @@ def make_shard(number: int, count: int = 4, rows: bytes = b"") -> Shard:
 
 @dataclass(frozen=True)
 class Toy:
-    """Announces each row, does nothing with it, and counts it. The stats' `origin` tells which process did it."""
+    """Announces each row, does nothing with it, and counts it. The stats' options tell which process did it."""
 
     def __call__(self, shards: Iterable[Shard]) -> Iterator[Event]:
         for shard in shards:
@@ -51,16 +51,16 @@ class Toy:
             count=shard.count,
             successes=shard.count - failed,
             failed_to_resize=failed,
-            origin={"pid": os.getpid(), "poisoned": sorted(shard.poisoned)},
+            origin=Origin(options={"pid": os.getpid(), "poisoned": sorted(shard.poisoned)}),
         )
 
 
 @dataclass(frozen=True)
 class TellsEnvironment(Toy):
-    """Its stats' `origin` is the environment of the process."""
+    """Its stats' options are the environment of the process."""
 
     def stats(self, shard: Shard) -> ShardStats:
-        return ShardStats(shard_id=shard.id, origin=dict(os.environ))
+        return ShardStats(shard_id=shard.id, origin=Origin(options=dict(os.environ)))
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,6 @@ class Huge(Toy):
             for row in range(current.count):
                 yield Progress(current.id, row, row, row)
             stats = self.stats(current)
-            stats.origin["echo"] = current.rows[: self.size]
-            yield stats
+            yield replace(stats, origin=Origin(options={"echo": current.rows[: self.size]}))
             asking.join()
             current = following[0]

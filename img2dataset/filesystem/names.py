@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
-LOCK_NAME = ".img2dataset.filesystem.lock"
+LOCK_NAME = ".img2dataset.lock"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 _POISONED = re.compile(r"\..+\.img2dataset-poisoned")
 _COMMIT_RECORD = re.compile(r"\..+\.img2dataset-commit")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from img2dataset.formats.base import Format, Parts, image_of
+from img2dataset.tables import load
 
 # The values of the option `output_format`.
 FORMATS = {
@@ -17,8 +16,7 @@ FORMATS = {
 
 def load_format(output_format: str) -> type[Format]:
     """The class of a format in `FORMATS`; its module is imported now, and its library when it is used."""
-    module, _, name = FORMATS[output_format].partition(":")
-    found: type[Format] = getattr(import_module(module), name)
+    found: type[Format] = load(FORMATS, output_format)
     return found
 
 

@@ -13,7 +13,7 @@ from img2dataset.filesystem import Folder
 from img2dataset.formats import Parts, load_format
 from img2dataset.formats.parquet import image_columns
 from img2dataset.shards import LAST_SHARD, STATS_SUFFIX, parse_shard_file
-from img2dataset.stats import wrong_field
+from img2dataset.stats import ShardStats
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,19 +32,18 @@ class FinishedShard:
         self._folder = folder
         self.name = name
 
-    def stats(self) -> dict[str, Any]:
-        """The stats file's record."""
+    def stats(self) -> ShardStats:
+        """What its stats file says."""
         name = self.name + STATS_SUFFIX
         try:
             record = self._folder.read_json(name, LARGEST_STATS)
         except (OSError, ValueError) as error:
             raise unusable(name, error) from error
-        if not isinstance(record, dict):
-            raise ShardError(f"{name} is no stats file")
         number = parse_shard_file(self.name)
-        if wrong := wrong_field(record, LAST_SHARD if number is None else number):
-            raise ShardError(f"{name} is no stats file: {wrong} is missing or wrong")
-        return record
+        try:
+            return ShardStats.from_json(record, LAST_SHARD if number is None else number)
+        except ValueError as error:
+            raise ShardError(f"{name} {error}") from error
 
     def metadata(self, columns: list[str] | None = None) -> pa.Table:
         """The metadata, a row for each input row; of `columns` only, where given. Images are no metadata."""
