@@ -16,7 +16,7 @@ from img2dataset.images import Sandbox
 from img2dataset.open_shard import OpenShard
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
 from img2dataset.sample_maker import SampleMaker
-from img2dataset.shards import Rows, Shard, urls_digest
+from img2dataset.shards import Rows, Shard, shard_name, urls_digest
 from img2dataset.stats import Origin, ShardStats
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Downloader:
 
     def __call__(self, shards: Iterable[Shard]) -> Iterator[Progress | ShardStats | ShardFailure]:
         with Fetcher(self.fetch) as fetcher, Sandbox(self.resize) as sandbox:
-            yield from _Run(self, fetcher, sandbox).events(shards)
+            yield from _TakenShards(self, fetcher, sandbox).events(shards)
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +53,7 @@ class _Taken:
     is_over: bool = False  # done, or failed: no result is of use to it
 
 
-class _Run:
+class _TakenShards:
     """The shards that one process has taken.
 
     Two threads share the work. The fetcher's feeder takes shards from the list, opens them and asks for their rows
@@ -62,10 +62,10 @@ class _Run:
     of a shard has no rows and no URL: the fetcher gives it back right away.
     """
 
-    def __init__(self, plan: Downloader, fetcher: Fetcher, sandbox: Sandbox) -> None:
-        self._plan = plan
+    def __init__(self, options: Downloader, fetcher: Fetcher, sandbox: Sandbox) -> None:
+        self._options = options
         self._fetcher = fetcher
-        self._maker = SampleMaker(plan.read, plan.resize, plan.write, sandbox)
+        self._maker = SampleMaker(options.read, options.resize, options.write, sandbox)
         self._taken: set[_Taken] = set()  # not by number: a shard that failed may be back before its last result
         self._unsettled = 0  # requests whose result has not been worked on
         self._closed = False
@@ -108,15 +108,17 @@ class _Run:
     def _take(self, shard: Shard) -> tuple[_Taken, list[tuple[str, list[int]]]]:
         """Open a shard. Returns what it is open as, and what it wants to have fetched."""
         try:
-            rows = Rows.of(shard, self._plan.read)
-            opened = OpenShard(shard, rows, _origin(shard, rows, self._plan), self._plan.read, self._plan.write)
+            rows = Rows.of(shard, self._options.read)
+            opened = OpenShard(
+                shard, rows, _origin(shard, rows, self._options), self._options.read, self._options.write
+            )
             return _Taken(shard, opened), opened.to_fetch()
         except Exception as error:  # noqa: BLE001 - raised again in the other thread, where it fails this shard
             return _Taken(shard, error), []
 
     def _may_take_another(self) -> bool:
         """Another shard is taken as soon as threads would be idle without it."""
-        return len(self._taken) < MAX_OPEN_SHARDS and self._unsettled < self._plan.fetch.thread_count
+        return len(self._taken) < MAX_OPEN_SHARDS and self._unsettled < self._options.fetch.thread_count
 
     # The other thread
 
@@ -137,7 +139,7 @@ class _Run:
             taken.is_over = True
             if isinstance(taken.opened, OpenShard):
                 taken.opened.fail(error)
-            yield ShardFailure(taken.shard.id, _told(error, taken.shard))
+            yield ShardFailure(taken.shard.id, _told(error, self._name(taken.shard)))
 
     def _settle(self, shard: OpenShard, rows: list[int], result: FetchResult) -> Iterator[Progress]:
         yield from shard.fill()
@@ -149,6 +151,9 @@ class _Run:
         yield shard.progress(None)  # what happens from here on is not the row's fault
         for sample in samples:
             shard.keep(sample)
+
+    def _name(self, shard: Shard) -> str:
+        return shard_name(shard.id, self._options.write.oom_shard_count)
 
     def _settled(self, taken: _Taken, requests: int = 1) -> None:
         with self._changed:
@@ -167,15 +172,15 @@ class _Run:
                 taken.opened.close()
 
 
-def _told(error: Exception, shard: Shard) -> str:
+def _told(error: Exception, name: str) -> str:
     """What is said of a shard that failed; where the error does not say it all, its traceback is logged."""
     if isinstance(error, ShardError):
         return str(error)
-    logger.warning("shard %s failed", shard.id, exc_info=error)
+    logger.warning("shard %s failed", name, exc_info=error)
     return f"{type(error).__name__}: {error}"
 
 
-def _origin(shard: Shard, rows: Rows, plan: Downloader) -> Origin:
+def _origin(shard: Shard, rows: Rows, options: Downloader) -> Origin:
     """What makes a stats file tell its own story: resume needs nothing else."""
     return Origin(
         list_index=shard.index,
@@ -183,5 +188,5 @@ def _origin(shard: Shard, rows: Rows, plan: Downloader) -> Origin:
         input_file=shard.source,
         first_row=shard.first_row,
         url_digest=urls_digest(rows.urls),
-        options=plan.output_options,
+        options=options.output_options,
     )
