@@ -365,7 +365,7 @@ import time
 from img2dataset.formats.webdataset import WebDatasetFormat
 
 def write(self, sample, original=WebDatasetFormat._write):
-    time.sleep(0.1 * (self.name == "00000"))
+    time.sleep(0.3 * (self.name == "00000"))
     return original(self, sample)
 
 WebDatasetFormat._write = write
