@@ -6,13 +6,12 @@ import functools
 import inspect
 import socket
 import threading
-import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from img2dataset.errors import Reason
-from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.resolver import MOST_ADDRESSES, Resolution, resolution_of
 
 # c-ares expects the next answer as fast as the last ones, within a quarter of a second from a caching name server, and
@@ -23,8 +22,8 @@ _TRIES = 6
 # answer: six round trips tell a name that gets nothing else. Each channel takes about five of the process's open files.
 _ALONE_AT_ONCE = 16
 _ALONE_SECONDS = 0.25
-# So often a name may be thrown out by another one's garbage before it is given up.
-_MOST_TURNS = 4
+# So often a name is asked for among others before their garbage is taken for its own.
+_MOST_TURNS = 2
 
 # A failure that may be another name's.
 _DOUBTFUL = Resolution(error=Reason.DNS_TEMPORARY)
@@ -115,107 +114,76 @@ class _Channel:
         self._channel.close()
 
 
-class _Question:
-    __slots__ = ("done", "host", "since", "turn")
-
-    def __init__(self, host: str, done: Callable[[Resolution], None]) -> None:
-        self.host = host
-        self.done = done
-        self.turn = 0  # counted up each time it is asked, so that what an earlier turn brings is known as late
-        self.since = 0.0
-
-
 class _AskAgain:
     """Asks for each name on a channel of its own: there it is the only one that its answers can fail.
 
-    When all the channels are taken, the name that has had its own for longest gives it up, and is asked for together
-    with the others that had to: as it has got no garbage so far, it may be slow or silent, but does no harm.
+    When more names wait than there may be channels, one that has had its own for a while gives it up, and is asked for
+    together with the others that had to: as it has got no garbage so far, it may be slow or silent, but does no harm.
     """
 
     def __init__(self, make_channel: Callable[[], _Channel]) -> None:
         self._make_channel = make_channel
-        self._clock = Clock()  # c-ares must not be asked from its own callbacks
+        self._questions: SimpleQueue[tuple[str, Callable[[Resolution], None], int] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []  # one for each channel, for c-ares must not be asked when it answers
         self._lock = threading.Lock()
-        self._waiting: deque[_Question] = deque()
-        self._alone: OrderedDict[_Question, _Channel] = OrderedDict()
-        self._idle: list[_Channel] = []
         self._shared: _Channel | None = None
         self._closed = False
 
-    def start(self, host: str, done: Callable[[Resolution], None]) -> None:
+    def start(self, host: str, done: Callable[[Resolution], None], turn: int = 1) -> None:
         """See `Backend.start`; may be called from a callback of c-ares."""
-        self._clock.call_later(0, functools.partial(self._enqueue, _Question(host, done)))
+        self._questions.put((host, done, turn))
+        if len(self._threads) < _ALONE_AT_ONCE:
+            self._threads.append(threading.Thread(target=self._work, name="fetcher c-ares", daemon=True))
+            self._threads[-1].start()
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self._clock.close()
         with self._lock:
             self._closed = True
-            shared = [self._shared] if self._shared else []
-            for channel in (*self._alone.values(), *self._idle, *shared):
-                channel.close()
+            if self._shared:
+                self._shared.close()
+        for _ in self._threads:
+            self._questions.put(None)
+        for thread in self._threads:
+            thread.join(2 * _ALONE_SECONDS)
 
-    def _enqueue(self, question: _Question) -> None:
-        with self._lock:
-            self._waiting.append(question)
-            self._ask_alone()
-
-    def _proceed(self) -> None:
-        with self._lock:
-            self._ask_alone()
-
-    def _ask_alone(self) -> None:
-        while self._waiting and not self._closed:
+    def _work(self) -> None:
+        channel = None
+        for host, done, turn in iter(self._questions.get, None):
+            if self._closed:
+                break
             try:
-                channel = self._channel_for_one()
+                channel = channel or self._make_channel()
+                reply = self._ask_alone(channel, host)
+                if reply is None:
+                    self._ask_among_others(host, done, turn)
+                else:
+                    done(reply)
             except OSError:
-                self._waiting.popleft().done(_DOUBTFUL)
-                continue
-            if channel is None:
-                return
-            question = self._waiting.popleft()
-            self._alone[question] = channel
-            self._ask(question, channel)
+                done(_DOUBTFUL)
+        if channel:
+            channel.close()
 
-    def _channel_for_one(self) -> _Channel | None:
-        if self._idle:
-            return self._idle.pop()
-        if len(self._alone) < _ALONE_AT_ONCE:
-            return self._make_channel()
-        longest = next(iter(self._alone))
-        too_early = longest.since + _ALONE_SECONDS - time.monotonic()
-        if too_early > 0:
-            self._clock.call_later(too_early, self._proceed)
-            return None
-        return self._move_to_the_others(longest)
+    def _ask_alone(self, channel: _Channel, host: str) -> Resolution | None:
+        """The answer; None when the channel is to be given up before there is one."""
+        replies: SimpleQueue[Resolution] = SimpleQueue()
+        channel.ask(host, replies.put)
+        while not self._closed:
+            with suppress(Empty):
+                return replies.get(timeout=_ALONE_SECONDS)
+            if not self._questions.empty():
+                break
+        channel.cancel()
+        return None
 
-    def _move_to_the_others(self, question: _Question) -> _Channel:
-        self._shared = self._shared or self._make_channel()
-        left = self._alone.pop(question)
-        self._ask(question, self._shared)
-        left.cancel()
-        return left
-
-    def _ask(self, question: _Question, channel: _Channel) -> None:
-        question.turn += 1
-        question.since = time.monotonic()
-        turn = question.turn
-
+    def _ask_among_others(self, host: str, done: Callable[[Resolution], None], turn: int) -> None:
         def answered(reply: Resolution) -> None:
-            self._clock.call_later(0, functools.partial(self._answered, question, turn, reply))
+            if reply is _DOUBTFUL and turn < _MOST_TURNS:
+                self.start(host, done, turn + 1)
+            else:
+                done(reply)
 
-        channel.ask(question.host, answered)
-
-    def _answered(self, question: _Question, turn: int, reply: Resolution) -> None:
         with self._lock:
-            if turn != question.turn:
-                return
-            channel = self._alone.pop(question, None)
-            if channel:
-                self._idle.append(channel)
-            thrown_out = reply is _DOUBTFUL and channel is None and turn < _MOST_TURNS
-            if thrown_out:
-                self._waiting.append(question)
-            self._ask_alone()
-        if not thrown_out:
-            question.done(reply)
+            if not self._closed:
+                self._shared = self._shared or self._make_channel()
+                self._shared.ask(host, answered)

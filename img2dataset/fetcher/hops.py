@@ -52,7 +52,7 @@ class Hops:
         """Work until the schedule is closed."""
         last = None
         while (turn := self._schedule.take(last)) is not None:
-            last = turn.job.target.host
+            last = turn[0].target.host
             self._do(*turn)
         self._close_engine()
 
@@ -113,8 +113,6 @@ class Hops:
         if values and opted_out(values, self._directives, self._tokens):
             return Reason.DISALLOWED_BY_X_ROBOTS_TAG
         return None
-
-    # ---------------------------------------------------------------------------------------------- what it gave
 
     def _go_on(self, job: Job, body: Body) -> None:
         """Finish the job, or bring it back. Raises why it has failed."""

@@ -74,8 +74,6 @@ class Preparation:
         except Exception as error:  # noqa: BLE001 - whoever called has nothing to do with this job
             self.mistake(job, error)
 
-    # ------------------------------------------------------------------------------------------------- the steps
-
     def _find_addresses(self, job: Job) -> None:
         if job.is_over() or not self.schedule.admit(job):
             return
@@ -134,8 +132,6 @@ class Preparation:
     def _ruled(self, job: Job, rules: RobotsRules) -> None:
         job.rules = rules
         self.schedule.add(job)
-
-    # --------------------------------------------------------------------------------------------------- the ends
 
     def failed(self, job: Job, reason: str, retry_after: float | None = None) -> None:
         """Try again, if that may help, or finish."""

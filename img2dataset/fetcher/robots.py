@@ -74,28 +74,21 @@ class RobotsTxt(Answers[RobotsRules]):
     """The rules of each origin for `token`: read once, kept for a day, and bounded in memory. Thread-safe."""
 
     def __init__(self, token: str = PRODUCT_TOKEN) -> None:
-        super().__init__(_CACHED_BYTES, _known_for, _cost)
+        super().__init__(
+            most=_CACHED_BYTES,
+            known_for=lambda rules: _UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS,
+            cost=lambda rules: rules.size + _BYTES_AT_LEAST,
+        )
         self._token = token
 
     def read(self, origin: str, result: FetchResult) -> None:
         """The robots.txt of `origin` has been fetched, or not."""
-        self.learn(origin, _safe_rules(origin, result, self._token))
-
-
-def _known_for(rules: RobotsRules) -> float:
-    return _UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS
-
-
-def _cost(rules: RobotsRules) -> int:
-    return rules.size + _BYTES_AT_LEAST
-
-
-def _safe_rules(origin: str, result: FetchResult, token: str) -> RobotsRules:
-    try:
-        return _rules(result, token)
-    except Exception as error:  # noqa: BLE001 - many URLs wait for these rules
-        defects.tell(error, f"{origin}/robots.txt")
-        return RobotsRules(error=Reason.INTERNAL_ERROR)
+        try:
+            rules = _rules(result, self._token)
+        except Exception as error:  # noqa: BLE001 - many URLs wait for these rules
+            defects.tell(error, f"{origin}/robots.txt")
+            rules = RobotsRules(error=Reason.INTERNAL_ERROR)
+        self.learn(origin, rules)
 
 
 def _rules(result: FetchResult, token: str) -> RobotsRules:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.host import Host
@@ -16,13 +15,6 @@ from img2dataset.fetcher.job import Job
 from img2dataset.fetcher.memory import Memory, Room
 
 _HOSTS_REMEMBERED = 10_000  # of a kilobyte each
-
-
-class Turn(NamedTuple):
-    """A job that a thread has taken: it holds a connection of its host until it is released, and room in memory."""
-
-    job: Job
-    room: Room
 
 
 class Schedule:
@@ -100,8 +92,11 @@ class Schedule:
         if is_new:
             self._there_is_work_of(host)
 
-    def take(self, last: str | None) -> Turn | None:
-        """Wait for the next job, preferably on the host `last`; None once the schedule is closed."""
+    def take(self, last: str | None) -> tuple[Job, Room] | None:
+        """Wait for the next job, preferably on the host `last`; None once the schedule is closed.
+
+        It comes with room in memory, and holds a connection of its host until it is released.
+        """
         with self._lock:
             while not self._closed:
                 turn = self._next(last, time.monotonic())
@@ -163,8 +158,6 @@ class Schedule:
             self._closed = True
             self._changed.notify_all()
 
-    # ------------------------------------------------------------------------------------------- what is next
-
     def _queue(self, job: Job, host: Host, is_new: bool) -> None:
         if job.needs is not None:
             self._large.append(job)
@@ -177,7 +170,7 @@ class Schedule:
             host.waiting.appendleft(job)
             self._turns.appendleft(host)
 
-    def _next(self, last: str | None, now: float) -> Turn | None:
+    def _next(self, last: str | None, now: float) -> tuple[Job, Room] | None:
         large = self._large[0] if self._large else None
         if large and self._host(large).free_turns(now) >= 1:
             room = self._room(large.needs)
@@ -197,11 +190,11 @@ class Schedule:
         self._starved = room is None
         return room
 
-    def _start(self, job: Job, room: Room) -> Turn:
+    def _start(self, job: Job, room: Room) -> tuple[Job, Room]:
         self._host(job).running += 1
         self._waiting -= 1
         self._taken += 1
-        return Turn(job, room)
+        return job, room
 
     def _host_with_turn(self, last: str | None, now: float) -> Host | None:
         known = self._hosts.get(last) if last is not None else None
@@ -233,8 +226,6 @@ class Schedule:
             self._changed.notify()
         else:
             self._need_thread()
-
-    # ------------------------------------------------------------------------------------------ what hosts do
 
     def _admit(self, host: Host, job: Job) -> bool:
         if host.is_sound or host.admit(job, time.monotonic()):

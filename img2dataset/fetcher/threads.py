@@ -13,7 +13,6 @@ from img2dataset.fetcher.engine import Engine, EngineFactory
 from img2dataset.fetcher.engine.settings import engine_settings
 from img2dataset.fetcher.guard import Guard
 from img2dataset.fetcher.hops import Hops
-from img2dataset.fetcher.job import Job
 from img2dataset.fetcher.memory import Memory
 from img2dataset.fetcher.preparation import Preparation
 from img2dataset.fetcher.proxies import Proxies
@@ -46,7 +45,7 @@ class Threads:
             self._clock,
             max_connections_per_host=options.courtesy.max_connections_per_host,
             lookahead=2 * options.thread_count,
-            send_back=self._prepare,
+            send_back=lambda job: self._preparation.prepare(job),  # which is made with the schedule
             need_thread=self._start_thread,
         )
         self._preparation = Preparation(
@@ -85,9 +84,6 @@ class Threads:
         deadline = time.monotonic() + _CLOSE_SECONDS
         for thread in tuple(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _prepare(self, job: Job) -> None:
-        self._preparation.prepare(job)
 
     def _freed(self, count: int) -> None:
         self.memory.release(count)

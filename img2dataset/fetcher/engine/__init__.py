@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -30,14 +29,13 @@ class ConnectError(DownloadError):
     """No connection to the host, or to the proxy, could be made."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EngineSettings:
     """What holds for every request of a run. Sizes are in bytes.
 
     `headers` go to every server, `private_headers` only to the servers that the url list names. `ca_file` is a PEM
-    bundle; None switches the check of certificates off. `tls_context` gives the bundle as an SSLContext, the same one
-    each time. `kept_connections` may stay open in an engine for later requests. `call_later` calls a short function in
-    so many seconds, from another thread.
+    bundle; None switches the check of certificates off. `kept_connections` may stay open in an engine for later
+    requests. `call_later` calls a short function in so many seconds, from another thread.
     """
 
     max_download_bytes: int
@@ -45,7 +43,6 @@ class EngineSettings:
     headers: Mapping[str, str]
     private_headers: Mapping[str, str]
     ca_file: str | None
-    tls_context: Callable[[], ssl.SSLContext]
     call_later: Callable[[float, Callable[[], None]], None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import threading
@@ -158,6 +159,19 @@ class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
             conn.connect()
 
 
+_reading_certificates = threading.Lock()  # or each thread would, as they start together
+
+
+@functools.lru_cache(maxsize=1)
+def _tls_context(settings: EngineSettings) -> ssl.SSLContext:
+    """The same one for all engines of a fetcher."""
+    context = ssl.create_default_context(cafile=settings.ca_file)
+    if settings.ca_file is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class PinnedAdapter(requests.adapters.HTTPAdapter):
     """Sends requests to the addresses that `this_thread.deadline` has, by connections that it can cut.
 
@@ -167,7 +181,8 @@ class PinnedAdapter(requests.adapters.HTTPAdapter):
     """
 
     def __init__(self, settings: EngineSettings) -> None:
-        self._tls: dict[str, Any] = {"ssl_context": settings.tls_context()}
+        with _reading_certificates:
+            self._tls: dict[str, Any] = {"ssl_context": _tls_context(settings)}
         if settings.ca_file is None:
             self._tls.update(cert_reqs="CERT_NONE")
         super().__init__(pool_connections=settings.kept_connections, pool_maxsize=1, max_retries=0)

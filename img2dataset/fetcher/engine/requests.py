@@ -6,17 +6,13 @@ import http.client
 import logging
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import requests
-import requests.adapters
 import urllib3
-import urllib3.connection
-import urllib3.connectionpool
-import urllib3.exceptions
-import urllib3.util.connection
+from requests.structures import CaseInsensitiveDict
 
 from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher.engine import ERRNO_REASONS, Answer, Body, ConnectError, EngineSettings, Header, Hop
@@ -47,8 +43,8 @@ class RequestsEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._call_later = settings.call_later
-        shared = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", **settings.headers}
-        self._headers = {False: shared, True: _merged(shared, settings.private_headers)}
+        shared = CaseInsensitiveDict({"Accept": "*/*", "Accept-Encoding": "gzip, deflate", **settings.headers})
+        self._headers = {False: shared, True: CaseInsensitiveDict({**shared, **settings.private_headers})}
         self._adapter = PinnedAdapter(settings)
 
     def get(self, hop: Hop, body: Body) -> None:
@@ -103,23 +99,14 @@ def _authorization(url: str) -> dict[str, str]:
     return {"Authorization": f"Basic {b64encode(unquote_to_bytes(user) + b':' + unquote_to_bytes(password)).decode()}"}
 
 
-def _merged(shared: Mapping[str, str], private: Mapping[str, str]) -> dict[str, str]:
-    names = {name.lower() for name in private}
-    return {**{name: value for name, value in shared.items() if name.lower() not in names}, **private}
-
-
 def _line(name: str, value: str) -> bytes:
     return f"{name}: {value}\r\n".encode("latin-1", "replace")
 
 
 def _chunks(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
-    while chunk := _read(raw):
-        yield chunk
-
-
-def _read(raw: urllib3.HTTPResponse) -> bytes:
     try:
-        return raw.read(_CHUNK_BYTES, decode_content=True)
+        while chunk := raw.read(_CHUNK_BYTES, decode_content=True):
+            yield chunk
     except ValueError as error:  # a chunk of less than no bytes: http.client takes any number for a size
         raise http.client.HTTPException(str(error)) from error
 
