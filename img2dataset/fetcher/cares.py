@@ -27,38 +27,104 @@ _MOST_TURNS = 2
 
 # A failure that may be another name's.
 _DOUBTFUL = Resolution(error=Reason.DNS_TEMPORARY)
+_NOT_FOUND = Resolution(error=Reason.DNS_NOT_FOUND)
 
 
 class CaresBackend:
     """c-ares: asks the name servers of the system itself, with its hosts file and search domains.
+
+        all ─┬─► an answer
+             └─► one that is doubtful ─► alone ─┬─► an answer
+                                         ▲      └─► nothing, and others wait ─► quiet ─┬─► an answer
+                                         └─────────────────────────────────────────────┴─► one that is doubtful
 
     `servers` (``host:port``) are asked instead of the system's.
 
     All names are asked for from one socket, or over one TCP connection if their answers are long. c-ares throws it away
     when a malformed answer comes, and with it the answers that all the others wait for, which costs each of them one of
     its tries. (It could give every question its own socket, `udp_max_queries`: pycares does not let us say so, and all
-    healthy names would pay for it.) So what may have failed for another name's answers is asked for again, alone.
+    healthy names would pay for it.) So what may have failed for another name's answers is asked for again, on a channel
+    of its own: there it is the only one that its answers can fail.
+
+    When more names wait than there may be channels, one that has had its own for a while gives it up, and is asked for
+    together with the others that had to: as it has got no garbage so far, it may be slow or silent, but does no harm.
     """
 
     def __init__(self, servers: Sequence[str] | None = None) -> None:
-        self._channel = _Channel(servers)
-        self._again = _AskAgain(functools.partial(_Channel, servers))
+        self._make_channel = functools.partial(_Channel, servers)
+        self._all = self._make_channel()
+        self._quiet: _Channel | None = None
+        self._alone: SimpleQueue[tuple[str, Callable[[Resolution], None], int] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []  # one for each name that is asked for alone
+        self._lock = threading.RLock()  # c-ares may call back at once
+        self._closed = False
 
     def start(self, host: str, done: Callable[[Resolution], None]) -> None:
         """See `Backend.start`."""
-
-        def answered(reply: Resolution) -> None:
-            if reply is _DOUBTFUL:
-                self._again.start(host, done)
-            else:
-                done(reply)
-
-        self._channel.ask(host, answered)
+        self._ask(self._all, host, done, turn=0)
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self._again.close()
-        self._channel.close()
+        with self._lock:
+            self._closed = True
+            self._all.close()
+            if self._quiet:
+                self._quiet.close()
+        for _ in self._threads:
+            self._alone.put(None)
+        for thread in self._threads:
+            thread.join(2 * _ALONE_SECONDS)
+
+    def _ask(self, channel: _Channel, host: str, done: Callable[[Resolution], None], turn: int) -> None:
+        def answered(reply: Resolution) -> None:
+            if reply is _DOUBTFUL and turn < _MOST_TURNS:
+                self._ask_again(host, done, turn + 1)
+            else:
+                done(reply)
+
+        with self._lock:
+            if not self._closed:
+                channel.ask(host, answered)
+
+    def _ask_again(self, host: str, done: Callable[[Resolution], None], turn: int) -> None:
+        self._alone.put((host, done, turn))  # for a thread, as c-ares must not be asked from its own callbacks
+        if len(self._threads) < _ALONE_AT_ONCE:
+            self._threads.append(threading.Thread(target=self._work, name="fetcher c-ares", daemon=True))
+            self._threads[-1].start()
+
+    def _work(self) -> None:
+        channel = None
+        for host, done, turn in iter(self._alone.get, None):
+            if self._closed:
+                break
+            try:
+                channel = channel or self._make_channel()
+                reply = self._ask_alone(channel, host)
+                if reply is None:
+                    self._ask(self._quiet_channel(), host, done, turn)
+                else:
+                    done(reply)
+            except OSError:
+                done(_DOUBTFUL)
+        if channel:
+            channel.close()
+
+    def _ask_alone(self, channel: _Channel, host: str) -> Resolution | None:
+        """The answer; None when the channel is to be given up before there is one."""
+        replies: SimpleQueue[Resolution] = SimpleQueue()
+        channel.ask(host, replies.put)
+        while not self._closed:
+            with suppress(Empty):
+                return replies.get(timeout=_ALONE_SECONDS)
+            if not self._alone.empty():
+                break
+        channel.cancel()
+        return None
+
+    def _quiet_channel(self) -> _Channel:
+        with self._lock:
+            self._quiet = self._quiet or self._make_channel()
+            return self._quiet
 
 
 class _Channel:
@@ -80,9 +146,7 @@ class _Channel:
             raise OSError(str(error)) from error
         errors = pycares.errno
         self._refusals = {
-            errors.ARES_ENOTFOUND: Resolution(error=Reason.DNS_NOT_FOUND),
-            errors.ARES_ENODATA: Resolution(error=Reason.DNS_NOT_FOUND),
-            errors.ARES_EBADNAME: Resolution(error=Reason.DNS_NOT_FOUND),
+            **dict.fromkeys((errors.ARES_ENOTFOUND, errors.ARES_ENODATA, errors.ARES_EBADNAME), _NOT_FOUND),
             errors.ARES_ETIMEOUT: Resolution(error=Reason.DNS_NO_ANSWER),
             errors.ARES_EBADRESP: _DOUBTFUL,
             errors.ARES_ECONNREFUSED: _DOUBTFUL,  # also where the server hung up on a connection over TCP
@@ -100,7 +164,7 @@ class _Channel:
         if error is not None:
             return self._refusals.get(error, Resolution(error=Reason.DNS_TEMPORARY))
         if not result.nodes:
-            return Resolution(error=Reason.DNS_NOT_FOUND)
+            return _NOT_FOUND
         addresses = dict.fromkeys(node.addr[0].decode("ascii") for node in result.nodes[:MOST_ADDRESSES])
         return Resolution(tuple(addresses), ttl=min(node.ttl for node in result.nodes))
 
@@ -112,78 +176,3 @@ class _Channel:
         """Cancel, and be of no use any more."""
         self.cancel()  # `close` would call back from a thread, at any time later
         self._channel.close()
-
-
-class _AskAgain:
-    """Asks for each name on a channel of its own: there it is the only one that its answers can fail.
-
-    When more names wait than there may be channels, one that has had its own for a while gives it up, and is asked for
-    together with the others that had to: as it has got no garbage so far, it may be slow or silent, but does no harm.
-    """
-
-    def __init__(self, make_channel: Callable[[], _Channel]) -> None:
-        self._make_channel = make_channel
-        self._questions: SimpleQueue[tuple[str, Callable[[Resolution], None], int] | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []  # one for each channel, for c-ares must not be asked when it answers
-        self._lock = threading.Lock()
-        self._shared: _Channel | None = None
-        self._closed = False
-
-    def start(self, host: str, done: Callable[[Resolution], None], turn: int = 1) -> None:
-        """See `Backend.start`; may be called from a callback of c-ares."""
-        self._questions.put((host, done, turn))
-        if len(self._threads) < _ALONE_AT_ONCE:
-            self._threads.append(threading.Thread(target=self._work, name="fetcher c-ares", daemon=True))
-            self._threads[-1].start()
-
-    def close(self) -> None:
-        """See `Backend.close`."""
-        with self._lock:
-            self._closed = True
-            if self._shared:
-                self._shared.close()
-        for _ in self._threads:
-            self._questions.put(None)
-        for thread in self._threads:
-            thread.join(2 * _ALONE_SECONDS)
-
-    def _work(self) -> None:
-        channel = None
-        for host, done, turn in iter(self._questions.get, None):
-            if self._closed:
-                break
-            try:
-                channel = channel or self._make_channel()
-                reply = self._ask_alone(channel, host)
-                if reply is None:
-                    self._ask_among_others(host, done, turn)
-                else:
-                    done(reply)
-            except OSError:
-                done(_DOUBTFUL)
-        if channel:
-            channel.close()
-
-    def _ask_alone(self, channel: _Channel, host: str) -> Resolution | None:
-        """The answer; None when the channel is to be given up before there is one."""
-        replies: SimpleQueue[Resolution] = SimpleQueue()
-        channel.ask(host, replies.put)
-        while not self._closed:
-            with suppress(Empty):
-                return replies.get(timeout=_ALONE_SECONDS)
-            if not self._questions.empty():
-                break
-        channel.cancel()
-        return None
-
-    def _ask_among_others(self, host: str, done: Callable[[Resolution], None], turn: int) -> None:
-        def answered(reply: Resolution) -> None:
-            if reply is _DOUBTFUL and turn < _MOST_TURNS:
-                self.start(host, done, turn + 1)
-            else:
-                done(reply)
-
-        with self._lock:
-            if not self._closed:
-                self._shared = self._shared or self._make_channel()
-                self._shared.ask(host, answered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from img2dataset.errors import DownloadError, Reason
@@ -89,6 +90,7 @@ def _embedded(address: _IPAddress) -> list[_IPAddress]:
     return [*map(ipaddress.IPv4Address, found), *filter(None, known)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """Says which of a host's addresses may be connected to.
 
@@ -96,15 +98,14 @@ class Guard:
     `block_private_networks`, and not by a redirect from a public address.
     """
 
-    def __init__(self, *, block_private_networks: bool) -> None:
-        self._block_private_networks = block_private_networks
+    block_private_networks: bool
 
     def allowed(self, addresses: Sequence[str], *, from_public: bool) -> tuple[str, ...]:
         """Those of `addresses` that may be connected to, in their order; `from_public` is a redirect's origin.
 
         Raises `DownloadError` (blocked address) when there are none.
         """
-        worst = Reach.PUBLIC if self._block_private_networks or from_public else Reach.PRIVATE
+        worst = Reach.PUBLIC if self.block_private_networks or from_public else Reach.PRIVATE
         allowed = tuple(address for address in addresses if reach(address) <= worst)
         if not allowed:
             raise DownloadError(Reason.BLOCKED_ADDRESS)

@@ -90,7 +90,6 @@ class Resolver(Answers[Resolution]):
         self._timeout = timeout
         self._lookups_lock = threading.Lock()
         self._queue: deque[str] = deque()
-        self._with_place: set[_Lookup] = set()
         self._under_way: set[_Lookup] = set()
         self._closed = False
 
@@ -106,7 +105,8 @@ class Resolver(Answers[Resolution]):
         self._closed = True
         with self._lookups_lock:
             self._queue.clear()
-        self.forget_who_asked()
+        with self._lock:
+            self._waiting.clear()
         self._backend.close()
 
     def _look_up(self, host: str) -> None:
@@ -115,16 +115,18 @@ class Resolver(Answers[Resolution]):
 
     def _start_lookups(self) -> None:
         while (lookup := self._next_lookup()) is not None:
-            self._clock.call_later(_PLACE_SECONDS, functools.partial(self._free_place, lookup))
+            self._clock.call_later(_PLACE_SECONDS, self._start_lookups)
             self._clock.call_later(self._timeout, functools.partial(self._finish, lookup, _NO_ANSWER))
             self._ask(lookup)
 
     def _next_lookup(self) -> _Lookup | None:
         with self._lookups_lock:
-            if not self._queue or len(self._with_place) >= _PLACES or len(self._under_way) >= _MOST_AT_ONCE:
+            if not self._queue or len(self._under_way) >= _MOST_AT_ONCE:
                 return None
-            lookup = _Lookup(self._queue.popleft(), time.monotonic())
-            self._with_place.add(lookup)
+            now = time.monotonic()
+            if sum(now - lookup.started < _PLACE_SECONDS for lookup in self._under_way) >= _PLACES:
+                return None
+            lookup = _Lookup(self._queue.popleft(), now)
             self._under_way.add(lookup)
             return lookup
 
@@ -140,14 +142,8 @@ class Resolver(Answers[Resolution]):
         # Backends call this while they hold locks of their own, so nothing may be asked from here.
         self._clock.call_later(0, functools.partial(self._finish, lookup, resolution))
 
-    def _free_place(self, lookup: _Lookup) -> None:
-        with self._lookups_lock:
-            self._with_place.discard(lookup)
-        self._start_lookups()
-
     def _finish(self, lookup: _Lookup, resolution: Resolution) -> None:
         with self._lookups_lock:
-            self._with_place.discard(lookup)
             is_late = lookup not in self._under_way
             self._under_way.discard(lookup)
         if not (is_late and resolution.error):

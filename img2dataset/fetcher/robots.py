@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from protego import Protego
@@ -27,7 +27,7 @@ _SCOPE = re.compile(r"\s*([^:,\s]+)\s*:\s*")
 _MEANS_ALSO = {"none": "noindex"}  # none is short for noindex, nofollow
 
 
-def opted_out(values: Sequence[str], directives: Collection[str], our_tokens: Collection[str]) -> bool:
+def opted_out(values: Iterable[str], directives: Collection[str], our_tokens: Collection[str]) -> bool:
     """Whether the ``X-Robots-Tag`` headers `values` say one of `directives` to everybody or to one of `our_tokens`.
 
     A header is a comma list; ``name:`` in front of a directive says whom that one and those after it concern.
@@ -39,17 +39,15 @@ def opted_out(values: Sequence[str], directives: Collection[str], our_tokens: Co
     )
 
 
-def _directives(value: str) -> list[tuple[str | None, str]]:
+def _directives(value: str) -> Iterator[tuple[str | None, str]]:
     scope = None
-    found = []
     for part in value.split(","):
         match = _SCOPE.match(part)
         if match and match[1] not in _WITH_VALUE:
             scope = None if match[1] == "*" else match[1]
             part = part[match.end() :]
         directive = part.strip()
-        found.append((scope, _MEANS_ALSO.get(directive, directive)))
-    return found
+        yield scope, _MEANS_ALSO.get(directive, directive)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,6 @@ class Deadline:
         self._end = time.monotonic() + hop.timeout
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._over = False
         self.expired = False
 
     def left(self) -> float:
@@ -58,8 +57,6 @@ class Deadline:
     def expire(self) -> None:
         """The time is over."""
         with self._lock:
-            if self._over:
-                return
             self.expired = True
             if self._socket is not None:
                 _cut(self._socket)
@@ -67,13 +64,7 @@ class Deadline:
     def over(self) -> None:
         """The request has ended."""
         with self._lock:
-            self._over = True
             self._socket = None
-
-    def check(self) -> None:
-        """Raise if the end that has been read was made by us: a body without a length looks whole then."""
-        if self.expired:
-            raise TimeoutError
 
 
 class _ThisThread(threading.local):
@@ -91,11 +82,6 @@ def _cut(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _holds_bytes(connection: socket.socket | None) -> bool:
-    """Whether the TLS layer has bytes that nobody has read: those are not seen at the socket."""
-    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
-
-
 class _Pinned(urllib3.connection.HTTPConnection):
     """A connection to one of the addresses that the deadline of this thread's request names."""
 
@@ -105,7 +91,9 @@ class _Pinned(urllib3.connection.HTTPConnection):
     def is_connected(self) -> bool:
         """Kept connections to what is not this request's address, or with bytes on them, are not used again."""
         addresses = this_thread.deadline.addresses
-        return super().is_connected and not _holds_bytes(self.sock) and (not addresses or self._address in addresses)
+        # Bytes that the TLS layer has read are not seen at the socket.
+        holds_bytes = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+        return super().is_connected and not holds_bytes and (not addresses or self._address in addresses)
 
     def _new_conn(self) -> socket.socket:
         deadline = this_thread.deadline
@@ -129,17 +117,12 @@ class _Pinned(urllib3.connection.HTTPConnection):
                 return connection
         raise urllib3.exceptions.NewConnectionError(self, "no address answered") from error
 
-    def putrequest(
-        self,
-        method: str,
-        url: str,  # noqa: ARG002 - its percent-encodings have been changed on the way here
-        skip_host: bool = False,
-        skip_accept_encoding: bool = False,
-    ) -> None:
+    def putrequest(self, method: str, url: str, *skip: bool, **skips: bool) -> None:  # noqa: ARG002
         deadline = this_thread.deadline
         if self.sock is not None:
             deadline.watch(self.sock)
-        super().putrequest(method, deadline.request_target, skip_host, skip_accept_encoding)
+        # Not `url`, whose percent-encodings have been changed on the way here.
+        super().putrequest(method, deadline.request_target, *skip, **skips)
 
 
 class _PinnedTls(_Pinned, urllib3.connection.HTTPSConnection):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import http.client
 import logging
 import ssl
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import requests
 import urllib3
+from requests.auth import HTTPBasicAuth
 from requests.structures import CaseInsensitiveDict
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.engine import ERRNO_REASONS, Answer, Body, ConnectError, EngineSettings, Header, Hop
+from img2dataset.fetcher.engine import ERRNO_REASONS, Answer, Body, ConnectError, EngineSettings, Hop
 from img2dataset.fetcher.engine.pinned import Deadline, PinnedAdapter, this_thread
 
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns on the terminal of every odd header
@@ -73,9 +73,10 @@ class RequestsEngine:
         )
         raw: urllib3.HTTPResponse = response.raw
         with closing(raw):  # which closes the connection, unless it has been given back
-            answer = Answer(response.status_code, Header([_line(*item) for item in raw.headers.iteritems()]))
+            answer = Answer(response.status_code, [_line(*item) for item in raw.headers.iteritems()])
             if body.begin(answer) and all(body.write(chunk) for chunk in _chunks(raw)):
-                this_thread.deadline.check()
+                if this_thread.deadline.expired:  # so the end was made by us: a body without a length looks whole
+                    raise TimeoutError
                 raw.release_conn()
 
     def _request(self, hop: Hop) -> requests.PreparedRequest:
@@ -86,17 +87,11 @@ class RequestsEngine:
         request.prepare_headers(self._headers[hop.send_private_headers])
         request.prepare_cookies({})
         request.prepare_body(None, None)
-        request.headers.update(_authorization(hop.url))
+        credentials = urlsplit(hop.url).netloc.rpartition("@")[0]
+        if credentials:
+            user, _, password = credentials.partition(":")
+            HTTPBasicAuth(unquote_to_bytes(user), unquote_to_bytes(password))(request)  # as bytes: in any character
         return request
-
-
-def _authorization(url: str) -> dict[str, str]:
-    """The credentials of a URL, in any character; the library takes only those of Latin-1."""
-    userinfo = urlsplit(url).netloc.rpartition("@")[0]
-    if not userinfo:
-        return {}
-    user, _, password = userinfo.partition(":")
-    return {"Authorization": f"Basic {b64encode(unquote_to_bytes(user) + b':' + unquote_to_bytes(password)).decode()}"}
 
 
 def _line(name: str, value: str) -> bytes:
