@@ -75,7 +75,9 @@ class CaresBackend:
         for thread in self._threads:
             thread.join(2 * _ALONE_SECONDS)
 
-    def _ask(self, channel: _Channel, host: str, done: Callable[[Resolution], None], turn: int) -> None:
+    def _ask(self, channel: _Channel | None, host: str, done: Callable[[Resolution], None], turn: int) -> None:
+        """Ask on a channel of many names; None: the quiet one."""
+
         def answered(reply: Resolution) -> None:
             if reply is _DOUBTFUL and turn < _MOST_TURNS:
                 self._ask_again(host, done, turn + 1)
@@ -83,14 +85,18 @@ class CaresBackend:
                 done(reply)
 
         with self._lock:
-            if not self._closed:
-                channel.ask(host, answered)
+            if self._closed:
+                return
+            if channel is None:
+                channel = self._quiet = self._quiet or self._make_channel()
+            channel.ask(host, answered)
 
     def _ask_again(self, host: str, done: Callable[[Resolution], None], turn: int) -> None:
         self._alone.put((host, done, turn))  # for a thread, as c-ares must not be asked from its own callbacks
         if len(self._threads) < _ALONE_AT_ONCE:
-            self._threads.append(threading.Thread(target=self._work, name="fetcher c-ares", daemon=True))
-            self._threads[-1].start()
+            thread = threading.Thread(target=self._work, name="fetcher c-ares", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def _work(self) -> None:
         channel = None
@@ -101,7 +107,7 @@ class CaresBackend:
                 channel = channel or self._make_channel()
                 reply = self._ask_alone(channel, host)
                 if reply is None:
-                    self._ask(self._quiet_channel(), host, done, turn)
+                    self._ask(None, host, done, turn)
                 else:
                     done(reply)
             except OSError:
@@ -120,11 +126,6 @@ class CaresBackend:
                 break
         channel.cancel()
         return None
-
-    def _quiet_channel(self) -> _Channel:
-        with self._lock:
-            self._quiet = self._quiet or self._make_channel()
-            return self._quiet
 
 
 class _Channel:

@@ -44,8 +44,9 @@ class Hops:
         """Work until the schedule is closed."""
         last = None
         while (turn := self.schedule.take(last)) is not None:
-            last = turn[0].target.host
-            self._do(*turn)
+            job, room = turn
+            last = job.target.host
+            self._do(job, room)
         self._close_engine()
 
     def _do(self, job: Job, room: Room) -> None:
@@ -97,9 +98,8 @@ class Hops:
         job.seen_public = job.seen_public or job.hop.proxy is not None or is_public(job.hop.addresses)
 
     def _opt_out(self, job: Job, answer: Answer) -> str | None:
-        if not job.is_robots_txt and opted_out(
-            answer.values(b"x-robots-tag"), self.directives, {PRODUCT_TOKEN, self.token}
-        ):
+        tokens = {PRODUCT_TOKEN, self.token}
+        if not job.is_robots_txt and opted_out(answer.values(b"x-robots-tag"), self.directives, tokens):
             return Reason.DISALLOWED_BY_X_ROBOTS_TAG
         return None
 

@@ -219,26 +219,20 @@ class Schedule:
         self._waiting += 1
         return False
 
-    def _freed(self, host: Host) -> list[Job]:
-        """Give turns to those that may be taken. Returns those that were away, to be sent back without the lock."""
-        now = time.monotonic()
-        if not host.is_sound and host.is_down(now):
-            self._spare_turns(host, host.send_away())
-        returning = host.returning(now) if host.away else []
-        self._waiting -= len(returning)
-        turns = min(host.parked, host.free_turns(now)) if host.parked else 0
-        if turns >= 1 or self._large or self._starved:
-            self._work_has_come()
-        while turns >= 1:
-            turns -= 1
-            host.parked -= 1
-            self._turns.appendleft(host)
-        return returning
-
     def _let_go_on(self, host: Host) -> None:
-        """Let those of a host's jobs go on that may."""
+        """Let those of a host's jobs go on that may; those that were away are sent back without the lock."""
         with self._lock:
-            returning = self._freed(host)
+            now = time.monotonic()
+            if not host.is_sound and host.is_down(now):
+                self._spare_turns(host, host.send_away())
+            returning = host.returning(now) if host.away else []
+            self._waiting -= len(returning)
+            turns = int(min(host.parked, host.free_turns(now))) if host.parked else 0
+            if turns >= 1 or self._large or self._starved:
+                self._work_has_come()
+            for _ in range(turns):
+                host.parked -= 1
+                self._turns.appendleft(host)
         for job in returning:
             self.send_back(job)
 
