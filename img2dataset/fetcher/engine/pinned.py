@@ -145,9 +145,9 @@ class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
 _reading_certificates = threading.Lock()  # or each thread would, as they start together
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=4)
 def _tls_context(settings: EngineSettings) -> ssl.SSLContext:
-    """The same one for all engines of a fetcher."""
+    """The same one for all engines of a fetcher, of which a process may have a few."""
     context = ssl.create_default_context(cafile=settings.ca_file)
     if settings.ca_file is None:
         context.check_hostname = False
