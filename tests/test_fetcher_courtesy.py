@@ -328,6 +328,6 @@ def test_what_is_remembered_of_robots_txt_is_bounded() -> None:
     for number in range(100):
         assert robots.ask(f"http://{number}", lambda _: None, lambda _: None) is None
         robots.read(f"http://{number}", FetchResult(None, text, None))
-    known = [number for number in range(100) if robots.known(f"http://{number}")]
+    known = [number for number in range(100) if robots._known.get(f"http://{number}")]
     assert 20 < len(known) < 60
     assert known[-1] == 99

@@ -14,7 +14,6 @@ from img2dataset.errors import DownloadError, Reason
 from img2dataset.fetcher import FETCHERS
 from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.engine import Body, Engine, EngineSettings, Hop
-from img2dataset.fetcher.engine.settings import TlsContext
 from img2dataset.fetcher.guard import Guard, Reach, reach
 from img2dataset.fetcher.memory import Memory
 from img2dataset.tables import load
@@ -219,7 +218,6 @@ def bare_engine(engine: str) -> Iterator[Engine]:
             headers={"User-Agent": "test"},
             private_headers={},
             ca_file=None,
-            tls_context=TlsContext(None),
             call_later=clock.call_later,
         )
     )

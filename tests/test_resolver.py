@@ -147,8 +147,8 @@ def test_many_who_ask_for_one_host_cost_one_lookup(clock: Clock) -> None:
     assert len(ask(resolver, *["a.test"] * 100)) == 100
     assert len(ask(resolver, *["a.test"] * 100)) == 100
     assert backend.asked == {"a.test": 1}
-    assert resolver.known("a.test") is not None
-    assert resolver.known("b.test") is None
+    assert resolver._known.get("a.test") is not None
+    assert resolver._known.get("b.test") is None
 
 
 def test_so_many_lookups_are_under_way_and_no_more(clock: Clock) -> None:
@@ -178,7 +178,7 @@ def test_what_is_believed_no_more_is_asked_again(clock: Clock) -> None:
     first, again = ask(resolver, "a.test") + ask(resolver, "a.test")
     assert first is again  # by which a host tells one failure from two
     time.sleep(0.5)
-    assert resolver.known("a.test") is None
+    assert resolver._known.get("a.test") is None
     assert ask(resolver, "a.test") != [first]
     assert backend.asked == {"a.test": 2}
 
@@ -187,7 +187,7 @@ def test_the_cache_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(resolver_module, "_CACHED_HOSTS", 50)
     resolver = Resolver(CountingBackend(FOUND, 0), clock, timeout=5)
     ask(resolver, *(f"{number}.test" for number in range(60)))
-    known = [number for number in range(60) if resolver.known(f"{number}.test")]
+    known = [number for number in range(60) if resolver._known.get(f"{number}.test")]
     assert len(known) == 50
 
 
@@ -199,7 +199,7 @@ def test_a_lookup_takes_no_longer_than_the_timeout(clock: Clock) -> None:
     assert (resolution.error, resolution.addresses) == (Reason.DNS_NO_ANSWER, ())
     assert 0.3 < watch.seconds < 1
     time.sleep(1.2)  # the answer that came too late is good for those who ask later
-    known = resolver.known("late.test")
+    known = resolver._known.get("late.test")
     assert known is not None
     assert known.addresses == ("127.0.0.1",)
 

@@ -62,7 +62,7 @@ PARTS = (
 def rules_of(text: bytes) -> RobotsRules:
     robots = RobotsTxt()
     robots.read(ORIGIN, FetchResult(None, text, None))
-    rules = robots.known(ORIGIN)
+    rules = robots._known.get(ORIGIN)
     assert rules is not None
     assert rules.error != Reason.INTERNAL_ERROR
     return rules

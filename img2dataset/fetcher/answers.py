@@ -33,11 +33,6 @@ class Answers(Generic[Answer]):
         """How many questions are open."""
         return len(self._waiting)
 
-    def known(self, key: str) -> Answer | None:
-        """The answer, if it is there."""
-        with self._lock:
-            return self._known.get(key)
-
     def ask(self, key: str, done: Callable[[Answer], None], find: Callable[[str], None]) -> Answer | None:
         """The answer; if it is not there, `done` is called with it later. `find` is called for the first who asks."""
         with self._lock:
@@ -57,8 +52,3 @@ class Answers(Generic[Answer]):
             waiting = self._waiting.pop(key, [])
         for done in waiting:
             done(answer)
-
-    def forget_who_asked(self) -> None:
-        """Call nobody who waits now."""
-        with self._lock:
-            self._waiting.clear()

@@ -39,7 +39,6 @@ class Clock:
         """Call nothing any more."""
         with self._changed:
             self._closed = True
-            self._heap.clear()
             self._changed.notify()
 
     def _run(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from img2dataset.errors import DownloadError, Reason
@@ -41,24 +42,20 @@ _PRIVATE = _networks(
 # All of IPv6 that is allocated, and the two forms of an IPv4 address that lead where it leads. All else is private.
 _PUBLIC_IPV6 = _networks("2000::/3 ::ffff:0:0/96 64:ff9b::/96")
 
-# Where an IPv6 address has the four bytes of an IPv4 one (RFC 4291, 2765, 6052, 8215, 3056, 4380).
+# Where an IPv6 address has the four bytes of an IPv4 one (RFC 4291, 2765, 6052, 8215); `ipaddress` knows other forms.
 _LAST_FOUR = (12, 13, 14, 15)
 _EMBEDDED = tuple(
     (ipaddress.IPv6Network(network), places)
     for network, places in (
         ("::/96", _LAST_FOUR),  # IPv4-compatible
-        ("::ffff:0:0/96", _LAST_FOUR),  # IPv4-mapped
         ("::ffff:0:0:0/96", _LAST_FOUR),  # IPv4-translated, SIIT
         ("64:ff9b::/96", _LAST_FOUR),  # NAT64
         ("64:ff9b:1::/48", (6, 7, 9, 10)),  # a network's own NAT64, whose prefix has 48, 56, 64 or 96 bits
         ("64:ff9b:1::/48", (7, 9, 10, 11)),
         ("64:ff9b:1::/48", (9, 10, 11, 12)),
         ("64:ff9b:1::/48", _LAST_FOUR),
-        ("2002::/16", (2, 3, 4, 5)),  # 6to4
-        ("2001::/32", (4, 5, 6, 7)),  # Teredo: the server
     )
 )
-_TEREDO = ipaddress.IPv6Network("2001::/32")
 _ISATAP = (bytes.fromhex("00005efe"), bytes.fromhex("02005efe"))  # RFC 5214: under any prefix
 
 
@@ -89,11 +86,11 @@ def _embedded(address: _IPAddress) -> list[_IPAddress]:
     found = [bytes(packed[place] for place in places) for network, places in _EMBEDDED if address in network]
     if packed[8:12] in _ISATAP:
         found.append(packed[12:])
-    if address in _TEREDO:
-        found.append(bytes(byte ^ 0xFF for byte in packed[12:]))  # the client, with its bits turned over
-    return [ipaddress.IPv4Address(ipv4) for ipv4 in found]
+    known = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    return [*map(ipaddress.IPv4Address, found), *filter(None, known)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """Says which of a host's addresses may be connected to.
 
@@ -101,15 +98,14 @@ class Guard:
     `block_private_networks`, and not by a redirect from a public address.
     """
 
-    def __init__(self, *, block_private_networks: bool) -> None:
-        self._block_private_networks = block_private_networks
+    block_private_networks: bool
 
     def allowed(self, addresses: Sequence[str], *, from_public: bool) -> tuple[str, ...]:
         """Those of `addresses` that may be connected to, in their order; `from_public` is a redirect's origin.
 
         Raises `DownloadError` (blocked address) when there are none.
         """
-        worst = Reach.PUBLIC if self._block_private_networks or from_public else Reach.PRIVATE
+        worst = Reach.PUBLIC if self.block_private_networks or from_public else Reach.PRIVATE
         allowed = tuple(address for address in addresses if reach(address) <= worst)
         if not allowed:
             raise DownloadError(Reason.BLOCKED_ADDRESS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from img2dataset.errors import DownloadError, Reason, http_status_reason
 from img2dataset.fetcher.engine import Answer, Body, ConnectError, Engine
@@ -22,6 +23,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _THROTTLES = frozenset({429, 503})
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Hops:
     """Takes jobs from the schedule until it is closed, and makes their hops with an engine of its own.
 
@@ -31,29 +33,20 @@ class Hops:
     `directives` of an ``X-Robots-Tag`` for `token`, or for us, leave an image out.
     """
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        preparation: Preparation,
-        make_engine: Callable[[], Engine],
-        *,
-        directives: Collection[str],
-        token: str,
-    ) -> None:
-        self._schedule = schedule
-        self._preparation = preparation
-        self._make_engine = make_engine
-        self._engine: Engine | None = None
-        self._directives = directives
-        self._token = token
-        self._tokens = frozenset({PRODUCT_TOKEN, token})
+    schedule: Schedule
+    preparation: Preparation
+    make_engine: Callable[[], Engine]
+    directives: Collection[str]
+    token: str
+    _engine: Engine | None = None
 
     def run(self) -> None:
         """Work until the schedule is closed."""
         last = None
-        while (turn := self._schedule.take(last)) is not None:
-            last = turn.job.target.host
-            self._do(*turn)
+        while (turn := self.schedule.take(last)) is not None:
+            job, room = turn
+            last = job.target.host
+            self._do(job, room)
         self._close_engine()
 
     def _do(self, job: Job, room: Room) -> None:
@@ -63,17 +56,15 @@ class Hops:
         if not body.data:
             room.free()
         # What comes next may bring the job to another thread at once, so all that it held is given back before.
-        self._schedule.release(job, reached=body.answer is not None and body.answer.status not in _THROTTLES)
-        if mistake is not None:
-            self._preparation.mistake(job, mistake)
-        elif not is_over:
-            self._preparation.step(job, self._go_on, body)
+        self.schedule.release(job, reached=body.answer is not None and body.answer.status not in _THROTTLES)
+        if not is_over:
+            self.preparation.step(job, self._go_on, body, mistake)
         room.free()
 
     def _hop(self, job: Job, body: Body) -> Exception | None:
         """Make the hop. Returns an exception that nobody expected."""
         try:
-            body.problem = job.rules.refusal(job.target.url, self._token) if job.rules else None
+            body.problem = job.rules.refusal(job.target.url, self.token) if job.rules else None
             if not body.problem:
                 self._count(job)
                 self._fetch(job, body)
@@ -84,7 +75,7 @@ class Hops:
         return None
 
     def _fetch(self, job: Job, body: Body) -> None:
-        self._engine = self._engine or self._make_engine()
+        self._engine = self._engine or self.make_engine()
         started = time.monotonic()
         try:
             self._engine.get(job.hop, body)
@@ -107,24 +98,22 @@ class Hops:
         job.seen_public = job.seen_public or job.hop.proxy is not None or is_public(job.hop.addresses)
 
     def _opt_out(self, job: Job, answer: Answer) -> str | None:
-        if job.is_robots_txt or not self._directives:
-            return None
-        values = answer.header.all(b"x-robots-tag")
-        if values and opted_out(values, self._directives, self._tokens):
+        tokens = {PRODUCT_TOKEN, self.token}
+        if not job.is_robots_txt and opted_out(answer.values(b"x-robots-tag"), self.directives, tokens):
             return Reason.DISALLOWED_BY_X_ROBOTS_TAG
         return None
 
-    # ---------------------------------------------------------------------------------------------- what it gave
-
-    def _go_on(self, job: Job, body: Body) -> None:
+    def _go_on(self, job: Job, body: Body, mistake: Exception | None) -> None:
         """Finish the job, or bring it back. Raises why it has failed."""
+        if mistake is not None:
+            raise mistake
         if body.unreachable:
-            self._schedule.unreachable(job, self._preparation.limits.timeout)
+            self.schedule.unreachable(job)
         if body.problem:
             raise DownloadError(body.problem)
         if body.needs is not None:
             job.needs = body.needs
-            self._schedule.add(job)
+            self.schedule.add(job)
         elif body.answer is not None and not body.answer.is_success:
             self._not_here(job, body.answer)
         elif not body.data:
@@ -134,20 +123,20 @@ class Hops:
 
     def _not_here(self, job: Job, answer: Answer) -> None:
         """Another place, another time, or never."""
-        location = answer.header.first(b"location")
+        location = answer.value(b"location")
         if answer.status in _REDIRECTS and location is not None:
             self._redirect(job, location)
             return
-        retry_after = retry_after_seconds(answer.header.first(b"retry-after"))
+        retry_after = retry_after_seconds(answer.value(b"retry-after"))
         if answer.status in _THROTTLES:
-            self._schedule.throttled(job, retry_after, self._preparation.limits.timeout)
-        self._preparation.failed(job, http_status_reason(answer.status), retry_after)
+            self.schedule.throttled(job, retry_after)
+        self.preparation.failed(job, http_status_reason(answer.status), retry_after)
 
     def _redirect(self, job: Job, location: str) -> None:
         if job.redirects >= MOST_REDIRECTS:
             raise DownloadError(Reason.TOO_MANY_REDIRECTS)
         job.redirect(join(job.target, _as_utf8(location)))
-        self._preparation.prepare(job)
+        self.preparation.prepare(job)
 
 
 def _as_utf8(text: str) -> str:

@@ -11,10 +11,6 @@ from img2dataset.fetcher.robots import RobotsRules
 from img2dataset.fetcher.urls import Target
 
 
-def _always() -> bool:
-    return True
-
-
 @dataclass(slots=True, eq=False)
 class Job:
     """What is known of a URL between its first step and its outcome. One thread has it at a time.
@@ -32,7 +28,7 @@ class Job:
     first: Target
     limit: int
     ended: Callable[[FetchResult], None]
-    is_wanted: Callable[[], bool] = _always
+    is_wanted: Callable[[], bool] = lambda: True
     is_robots_txt: bool = False
 
     # The next hop, and what the robots.txt of its origin says; `hop` is there when the job has been prepared. `needs`

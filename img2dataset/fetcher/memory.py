@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 # Fetches start only while this share of the memory is free of bytes, so that those under way find room to grow.
 _ADMIT_SHARE = 0.75
@@ -61,14 +62,12 @@ class Memory:
             self._expected += (size - self._expected) * _LEARNING_RATE
 
 
+@dataclass(slots=True, eq=False)
 class Room:
     """What of the memory is kept for one body: `size` bytes. Only one thread has it at a time."""
 
-    __slots__ = ("_memory", "size")
-
-    def __init__(self, memory: Memory, size: int) -> None:
-        self._memory = memory
-        self.size = size
+    _memory: Memory
+    size: int
 
     def grow(self, size: int) -> bool:
         """Have `size` bytes, or more. False: there are no more."""

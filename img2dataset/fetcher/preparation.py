@@ -72,9 +72,9 @@ class Preparation:
         except DownloadError as error:
             self.failed(job, str(error))
         except Exception as error:  # noqa: BLE001 - whoever called has nothing to do with this job
-            self.mistake(job, error)
-
-    # ------------------------------------------------------------------------------------------------- the steps
+            if not self.schedule.is_closed:  # for then the libraries are right to complain
+                defects.tell(error, job.first.url)
+            job.finish(None, Reason.INTERNAL_ERROR)
 
     def _find_addresses(self, job: Job) -> None:
         if job.is_over() or not self.schedule.admit(job):
@@ -94,7 +94,7 @@ class Preparation:
         if resolution.error in (Reason.DNS_TEMPORARY, Reason.DNS_NO_ANSWER):
             if not self.schedule.admit(job):  # for others have learnt of the same lookup that the host is down
                 return
-            self.schedule.unreachable(job, self.limits.timeout, resolution)
+            self.schedule.unreachable(job, resolution)
         if resolution.error:
             raise DownloadError(resolution.error)
         self._address(job, resolution.addresses, None)
@@ -102,18 +102,17 @@ class Preparation:
     def _address(self, job: Job, addresses: tuple[str, ...], proxy: str | None) -> None:
         if addresses:
             addresses = self.guard.allowed(addresses, from_public=job.seen_public)
-        job.hop = self._hop(job, () if proxy else addresses, proxy)
-        if self.robots is None or job.is_robots_txt:
-            self.schedule.add(job)
-        else:
-            self._find_rules(job, self.robots)
-
-    def _hop(self, job: Job, addresses: tuple[str, ...], proxy: str | None) -> Hop:
         left = self.limits.timeout - job.seconds
         if left <= 0:
             raise DownloadError(Reason.TIMED_OUT)
         send_private_headers = job.first.shares_secrets_with(job.target)
-        return Hop(job.target.url, job.target.port, addresses, proxy, send_private_headers, left)
+        job.hop = Hop(
+            job.target.url, job.target.port, () if proxy else addresses, proxy, send_private_headers, timeout=left
+        )
+        if self.robots is None or job.is_robots_txt:
+            self.schedule.add(job)
+        else:
+            self._find_rules(job, self.robots)
 
     def _find_rules(self, job: Job, robots: RobotsTxt) -> None:
         done = functools.partial(self.step, job, self._ruled)
@@ -135,8 +134,6 @@ class Preparation:
         job.rules = rules
         self.schedule.add(job)
 
-    # --------------------------------------------------------------------------------------------------- the ends
-
     def failed(self, job: Job, reason: str, retry_after: float | None = None) -> None:
         """Try again, if that may help, or finish."""
         if reason == Reason.HOST_FAILING:
@@ -150,9 +147,3 @@ class Preparation:
         job.retries += 1
         job.start_again()
         self.clock.call_later(wait, functools.partial(self.prepare, job))
-
-    def mistake(self, job: Job, error: Exception) -> None:
-        """End a job by an exception that nobody expected."""
-        if not self.schedule.is_closed:  # for then the libraries are right to complain
-            defects.tell(error, job.first.url)
-        job.finish(None, Reason.INTERNAL_ERROR)

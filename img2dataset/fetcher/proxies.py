@@ -7,9 +7,6 @@ from urllib.request import getproxies, proxy_bypass
 
 from img2dataset.fetcher.urls import Target
 
-# Behind a proxy the proxy resolves: these forms send it the name.
-_RESOLVING_FORMS = {"socks5://": "socks5h://", "socks4://": "socks4a://"}
-
 
 class Proxies:
     """``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``, as they were when this was made.
@@ -45,7 +42,5 @@ def _network(entry: str) -> IPv4Network | IPv6Network | None:
 def _with_scheme(url: str) -> str:
     if "://" not in url:
         return f"http://{url}"
-    for form, resolving in _RESOLVING_FORMS.items():
-        if url.startswith(form):
-            return resolving + url[len(form) :]
-    return url
+    # Behind a proxy the proxy resolves: these forms send it the name.
+    return url.replace("socks5://", "socks5h://", 1).replace("socks4://", "socks4a://", 1)

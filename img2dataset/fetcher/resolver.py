@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from img2dataset import defects
 from img2dataset.errors import Reason
@@ -48,6 +48,9 @@ class Resolution:
     seconds: float = 0.0
 
 
+_NO_ANSWER = Resolution(error=Reason.DNS_NO_ANSWER)
+
+
 class Backend(Protocol):
     """Asks for one name at a time, in the background."""
 
@@ -65,6 +68,11 @@ def known_for(resolution: Resolution) -> float:
     return min(max(resolution.ttl, _SHORTEST_TTL), _LONGEST_TTL)
 
 
+class _Lookup(NamedTuple):
+    host: str
+    started: float
+
+
 class Resolver(Answers[Resolution]):
     """One lookup for a host at a time, for all of a process's threads; answers and refusals are cached.
 
@@ -80,10 +88,9 @@ class Resolver(Answers[Resolution]):
         self._backend = backend
         self._clock = clock
         self._timeout = timeout
-        self._places_lock = threading.Lock()
+        self._lookups_lock = threading.Lock()
         self._queue: deque[str] = deque()
-        self._places = 0
-        self._running = 0
+        self._under_way: set[_Lookup] = set()
         self._closed = False
 
     def resolve(self, host: str, done: Callable[[Resolution], None]) -> Resolution | None:
@@ -96,9 +103,10 @@ class Resolver(Answers[Resolution]):
     def close(self) -> None:
         """Ask nothing any more; who waits is not called."""
         self._closed = True
-        with self._places_lock:
+        with self._lookups_lock:
             self._queue.clear()
-        self.forget_who_asked()
+        with self._lock:
+            self._waiting.clear()
         self._backend.close()
 
     def _look_up(self, host: str) -> None:
@@ -107,17 +115,20 @@ class Resolver(Answers[Resolution]):
 
     def _start_lookups(self) -> None:
         while (lookup := self._next_lookup()) is not None:
-            self._clock.call_later(_PLACE_SECONDS, functools.partial(self._free_place, lookup))
+            self._clock.call_later(_PLACE_SECONDS, self._start_lookups)
             self._clock.call_later(self._timeout, functools.partial(self._finish, lookup, _NO_ANSWER))
             self._ask(lookup)
 
     def _next_lookup(self) -> _Lookup | None:
-        with self._places_lock:
-            if not self._queue or self._places >= _PLACES or self._running >= _MOST_AT_ONCE:
+        with self._lookups_lock:
+            if not self._queue or len(self._under_way) >= _MOST_AT_ONCE:
                 return None
-            self._places += 1
-            self._running += 1
-            return _Lookup(self._queue.popleft())
+            now = time.monotonic()
+            if sum(now - lookup.started < _PLACE_SECONDS for lookup in self._under_way) >= _PLACES:
+                return None
+            lookup = _Lookup(self._queue.popleft(), now)
+            self._under_way.add(lookup)
+            return lookup
 
     def _ask(self, lookup: _Lookup) -> None:
         try:
@@ -131,38 +142,13 @@ class Resolver(Answers[Resolution]):
         # Backends call this while they hold locks of their own, so nothing may be asked from here.
         self._clock.call_later(0, functools.partial(self._finish, lookup, resolution))
 
-    def _free_place(self, lookup: _Lookup) -> None:
-        with self._places_lock:
-            self._leave_place(lookup)
-        self._start_lookups()
-
-    def _leave_place(self, lookup: _Lookup) -> None:
-        if lookup.has_place:
-            lookup.has_place = False
-            self._places -= 1
-
     def _finish(self, lookup: _Lookup, resolution: Resolution) -> None:
-        with self._places_lock:
-            self._leave_place(lookup)
-            is_late, lookup.finished = lookup.finished, True
-            if not is_late:
-                self._running -= 1
+        with self._lookups_lock:
+            is_late = lookup not in self._under_way
+            self._under_way.discard(lookup)
         if not (is_late and resolution.error):
             self.learn(lookup.host, replace(resolution, seconds=time.monotonic() - lookup.started))
         self._start_lookups()
-
-
-class _Lookup:
-    __slots__ = ("finished", "has_place", "host", "started")
-
-    def __init__(self, host: str) -> None:
-        self.host = host
-        self.started = time.monotonic()
-        self.has_place = True
-        self.finished = False
-
-
-_NO_ANSWER = Resolution(error=Reason.DNS_NO_ANSWER)
 
 
 class SystemBackend:
@@ -183,8 +169,7 @@ class SystemBackend:
             threading.Thread(target=self._answer, name="fetcher getaddrinfo", daemon=True).start()
 
     def _answer(self) -> None:
-        while (question := self._questions.get()) is not None:
-            host, done = question
+        for host, done in iter(self._questions.get, None):
             done(resolution_of(host, functools.partial(_getaddrinfo, host)))
 
     def close(self) -> None:

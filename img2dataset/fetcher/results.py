@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from img2dataset import defects
@@ -14,24 +15,19 @@ from img2dataset.fetcher.records import FetchRequest, FetchResult
 from img2dataset.fetcher.urls import parse
 
 
+@dataclass(kw_only=True, eq=False)
 class Results:
     """Counts what went in and what came out, so that it knows its end.
 
     `feed` takes a job for each request that is a URL, `freed` is told how many bytes the consumer is done with.
     """
 
-    def __init__(
-        self,
-        requests: Iterable[FetchRequest],
-        *,
-        feed: Callable[[Job], None],
-        freed: Callable[[int], None],
-        largest_body: int,
-    ) -> None:
-        self._requests = requests
-        self._feed = feed
-        self._freed = freed
-        self._largest_body = largest_body
+    requests: Iterable[FetchRequest]
+    feed: Callable[[Job], None]
+    freed: Callable[[int], None]
+    largest_body: int
+
+    def __post_init__(self) -> None:
         self._outbox: SimpleQueue[FetchResult | None] = SimpleQueue()  # None is the end
         self._lock = threading.Lock()
         self._outstanding = 1  # the reading itself, so that the end is not seen before its end
@@ -41,7 +37,7 @@ class Results:
     def read(self) -> None:
         """Read all requests and feed them: the work of a thread."""
         try:
-            for request in self._requests:
+            for request in self.requests:
                 if self._abandoned or self._error:
                     break
                 self._accept(request)
@@ -72,14 +68,14 @@ class Results:
         with self._lock:
             self._outstanding += 1
         try:
-            job = Job(request.id, parse(request.url), self._largest_body, self._ended, self._is_wanted)
+            job = Job(request.id, parse(request.url), self.largest_body, self._ended, lambda: not self._abandoned)
         except DownloadError as error:
             self._ended(FetchResult(request.id, None, str(error)))
         except Exception as error:  # noqa: BLE001 - a row that we cannot handle is one row
             defects.tell(error, str(request.url))
             self._ended(FetchResult(request.id, None, Reason.INTERNAL_ERROR))
         else:
-            self._feed(job)
+            self.feed(job)
 
     def _ended(self, result: FetchResult) -> None:
         self._outbox.put(result)
@@ -93,12 +89,9 @@ class Results:
             if self._outstanding == 0:
                 self._outbox.put(None)
 
-    def _is_wanted(self) -> bool:
-        return not self._abandoned
-
     def _free(self, result: FetchResult | None) -> None:
         if result is not None and result.body is not None:
-            self._freed(len(result.body))
+            self.freed(len(result.body))
 
     def _free_the_rest(self) -> None:
         """Give back the memory of results that nobody will ask for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from protego import Protego
@@ -27,7 +27,7 @@ _SCOPE = re.compile(r"\s*([^:,\s]+)\s*:\s*")
 _MEANS_ALSO = {"none": "noindex"}  # none is short for noindex, nofollow
 
 
-def opted_out(values: Sequence[str], directives: Collection[str], our_tokens: Collection[str]) -> bool:
+def opted_out(values: Iterable[str], directives: Collection[str], our_tokens: Collection[str]) -> bool:
     """Whether the ``X-Robots-Tag`` headers `values` say one of `directives` to everybody or to one of `our_tokens`.
 
     A header is a comma list; ``name:`` in front of a directive says whom that one and those after it concern.
@@ -39,17 +39,15 @@ def opted_out(values: Sequence[str], directives: Collection[str], our_tokens: Co
     )
 
 
-def _directives(value: str) -> list[tuple[str | None, str]]:
+def _directives(value: str) -> Iterator[tuple[str | None, str]]:
     scope = None
-    found = []
     for part in value.split(","):
         match = _SCOPE.match(part)
         if match and match[1] not in _WITH_VALUE:
             scope = None if match[1] == "*" else match[1]
             part = part[match.end() :]
         directive = part.strip()
-        found.append((scope, _MEANS_ALSO.get(directive, directive)))
-    return found
+        yield scope, _MEANS_ALSO.get(directive, directive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +72,21 @@ class RobotsTxt(Answers[RobotsRules]):
     """The rules of each origin for `token`: read once, kept for a day, and bounded in memory. Thread-safe."""
 
     def __init__(self, token: str = PRODUCT_TOKEN) -> None:
-        super().__init__(_CACHED_BYTES, _known_for, _cost)
+        super().__init__(
+            most=_CACHED_BYTES,
+            known_for=lambda rules: _UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS,
+            cost=lambda rules: rules.size + _BYTES_AT_LEAST,
+        )
         self._token = token
 
     def read(self, origin: str, result: FetchResult) -> None:
         """The robots.txt of `origin` has been fetched, or not."""
-        self.learn(origin, _safe_rules(origin, result, self._token))
-
-
-def _known_for(rules: RobotsRules) -> float:
-    return _UNREACHABLE_FOR_SECONDS if rules.error else _KNOWN_FOR_SECONDS
-
-
-def _cost(rules: RobotsRules) -> int:
-    return rules.size + _BYTES_AT_LEAST
-
-
-def _safe_rules(origin: str, result: FetchResult, token: str) -> RobotsRules:
-    try:
-        return _rules(result, token)
-    except Exception as error:  # noqa: BLE001 - many URLs wait for these rules
-        defects.tell(error, f"{origin}/robots.txt")
-        return RobotsRules(error=Reason.INTERNAL_ERROR)
+        try:
+            rules = _rules(result, self._token)
+        except Exception as error:  # noqa: BLE001 - many URLs wait for these rules
+            defects.tell(error, f"{origin}/robots.txt")
+            rules = RobotsRules(error=Reason.INTERNAL_ERROR)
+        self.learn(origin, rules)
 
 
 def _rules(result: FetchResult, token: str) -> RobotsRules:

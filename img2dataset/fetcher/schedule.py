@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from img2dataset.fetcher.clock import Clock
 from img2dataset.fetcher.host import Host
@@ -18,13 +18,7 @@ from img2dataset.fetcher.memory import Memory, Room
 _HOSTS_REMEMBERED = 10_000  # of a kilobyte each
 
 
-class Turn(NamedTuple):
-    """A job that a thread has taken: it holds a connection of its host until it is released, and room in memory."""
-
-    job: Job
-    room: Room
-
-
+@dataclass(kw_only=True, eq=False)
 class Schedule:
     """A queue that knows hosts, pauses and memory. Thread-safe.
 
@@ -34,25 +28,18 @@ class Schedule:
     Jobs come out in their order, but for two things: a job whose host may not be asked now lets the others pass, and a
     thread is given another job of the host that it has a connection to, if that one is not far ahead (`lookahead` jobs)
     of its turn. `send_back` begins anew with a job whose host was down; `need_thread` is called when there is work that
-    no thread waits for.
+    no thread waits for. No host that asks for a pause gets one longer than `timeout`, in seconds.
     """
 
-    def __init__(
-        self,
-        memory: Memory,
-        clock: Clock,
-        *,
-        max_connections_per_host: int | None,
-        lookahead: int,
-        send_back: Callable[[Job], None],
-        need_thread: Callable[[], None],
-    ) -> None:
-        self._memory = memory
-        self._clock = clock
-        self._most_connections = max_connections_per_host or math.inf
-        self._lookahead = lookahead
-        self._send_back = send_back
-        self._need_thread = need_thread
+    memory: Memory
+    clock: Clock
+    timeout: float
+    max_connections_per_host: int | None
+    lookahead: int
+    send_back: Callable[[Job], None]
+    need_thread: Callable[[], None]
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = 0
@@ -70,7 +57,7 @@ class Schedule:
         self._starved = False
         self._added = 0
         self._taken = 0
-        self._closed = False
+        self.is_closed = False
 
     @property
     def ready(self) -> int:
@@ -100,10 +87,13 @@ class Schedule:
         if is_new:
             self._there_is_work_of(host)
 
-    def take(self, last: str | None) -> Turn | None:
-        """Wait for the next job, preferably on the host `last`; None once the schedule is closed."""
+    def take(self, last: str | None) -> tuple[Job, Room] | None:
+        """Wait for the next job, preferably on the host `last`; None once the schedule is closed.
+
+        It comes with room in memory, and holds a connection of its host until it is released.
+        """
         with self._lock:
-            while not self._closed:
+            while not self.is_closed:
                 turn = self._next(last, time.monotonic())
                 if turn is not None:
                     if self._turns or self._large:
@@ -121,30 +111,27 @@ class Schedule:
             host.running -= 1
             if reached:
                 host.reached(by_probe=job.is_probe)
-            returning = self._freed(host)
-        self._send_back_all(returning)
+        self._let_go_on(host)
 
-    def unreachable(self, job: Job, longest: float, lookup: object = None) -> None:
+    def unreachable(self, job: Job, lookup: object = None) -> None:
         """The job's host could not be resolved, by `lookup`, or connected to.
 
-        While no job of another host waits there is no hurry: one that never answered is waited for, too, for `longest`
-        seconds.
+        While no job of another host waits there is no hurry: one that never answered is waited for, too, for `timeout`.
         """
         with self._lock:
             host = self._host(job)
             others_wait = self._waiting > len(host.waiting) + len(host.away)
-            if host.unreachable(time.monotonic(), lookup, patience=0.0 if others_wait else longest):
+            if host.unreachable(time.monotonic(), lookup, patience=0.0 if others_wait else self.timeout):
                 self._waited_for.add(host)
                 self._wait_for_probe(host)
-            returning = self._freed(host)
-        self._send_back_all(returning)
+        self._let_go_on(host)
 
-    def throttled(self, job: Job, retry_after: float | None, longest: float) -> None:
+    def throttled(self, job: Job, retry_after: float | None) -> None:
         """The job's host has answered that it is asked too much; all threads leave it alone for a while."""
         with self._lock:
             host = self._host(job)
-            pause = host.throttled(time.monotonic(), retry_after, longest)
-        self._clock.call_later(pause, functools.partial(self._time_has_passed, host))
+            pause = host.throttled(time.monotonic(), retry_after, self.timeout)
+        self.clock.call_later(pause, functools.partial(self._let_go_on, host))
 
     def memory_is_free(self) -> None:
         """Some memory has become free. Cheap while there is enough of it."""
@@ -152,18 +139,11 @@ class Schedule:
             with self._lock:
                 self._work_has_come()
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether `close` has been called."""
-        return self._closed
-
     def close(self) -> None:
         """Hand out nothing any more."""
         with self._lock:
-            self._closed = True
+            self.is_closed = True
             self._changed.notify_all()
-
-    # ------------------------------------------------------------------------------------------- what is next
 
     def _queue(self, job: Job, host: Host, is_new: bool) -> None:
         if job.needs is not None:
@@ -177,10 +157,9 @@ class Schedule:
             host.waiting.appendleft(job)
             self._turns.appendleft(host)
 
-    def _next(self, last: str | None, now: float) -> Turn | None:
-        large = self._large[0] if self._large else None
-        if large and self._host(large).free_turns(now) >= 1:
-            room = self._room(large.needs)
+    def _next(self, last: str | None, now: float) -> tuple[Job, Room] | None:
+        if self._large and self._host(self._large[0]).free_turns(now) >= 1:
+            room = self._room(self._large[0].needs)
             return self._start(self._large.popleft(), room) if room else None
         room = self._room(None)
         if room is None:
@@ -193,19 +172,20 @@ class Schedule:
 
     def _room(self, size: int | None) -> Room | None:
         self._starved = True  # before the question: whoever gives memory back after a refusal sees it
-        room = self._memory.admit(size)
+        room = self.memory.admit(size)
         self._starved = room is None
         return room
 
-    def _start(self, job: Job, room: Room) -> Turn:
+    def _start(self, job: Job, room: Room) -> tuple[Job, Room]:
         self._host(job).running += 1
         self._waiting -= 1
         self._taken += 1
-        return Turn(job, room)
+        return job, room
 
     def _host_with_turn(self, last: str | None, now: float) -> Host | None:
         known = self._hosts.get(last) if last is not None else None
-        if known and known.waiting and self._is_near(known.waiting[0]) and known.free_turns(now) >= 1:
+        horizon = self._taken + self.lookahead
+        if known and known.waiting and known.waiting[0].number < horizon and known.free_turns(now) >= 1:
             if known.parked:
                 known.parked -= 1
             else:
@@ -225,16 +205,11 @@ class Schedule:
         host.spare += count
         self._spare += count
 
-    def _is_near(self, job: Job) -> bool:
-        return job.number - self._taken < self._lookahead
-
     def _work_has_come(self) -> None:
         if self._idle:
             self._changed.notify()
         else:
-            self._need_thread()
-
-    # ------------------------------------------------------------------------------------------ what hosts do
+            self.need_thread()
 
     def _admit(self, host: Host, job: Job) -> bool:
         if host.is_sound or host.admit(job, time.monotonic()):
@@ -244,48 +219,40 @@ class Schedule:
         self._waiting += 1
         return False
 
-    def _freed(self, host: Host) -> list[Job]:
-        """Let those of a host's jobs go on that may. Returns those that were away, to be sent back without the lock."""
-        now = time.monotonic()
-        if not host.is_sound and host.is_down(now):
-            self._spare_turns(host, host.send_away())
-        returning = host.returning(now) if host.away else []
-        self._waiting -= len(returning)
-        turns = min(host.parked, host.free_turns(now)) if host.parked else 0
-        if turns >= 1 or self._large or self._starved:
-            self._work_has_come()
-        while turns >= 1:
-            turns -= 1
-            host.parked -= 1
-            self._turns.appendleft(host)
-        return returning
-
-    def _send_back_all(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            self._send_back(job)
+    def _let_go_on(self, host: Host) -> None:
+        """Let those of a host's jobs go on that may; those that were away are sent back without the lock."""
+        with self._lock:
+            now = time.monotonic()
+            if not host.is_sound and host.is_down(now):
+                self._spare_turns(host, host.send_away())
+            returning = host.returning(now) if host.away else []
+            self._waiting -= len(returning)
+            turns = int(min(host.parked, host.free_turns(now))) if host.parked else 0
+            if turns >= 1 or self._large or self._starved:
+                self._work_has_come()
+            for _ in range(turns):
+                host.parked -= 1
+                self._turns.appendleft(host)
+        for job in returning:
+            self.send_back(job)
 
     def _wait_for_probe(self, host: Host) -> None:
         wait = host.until_probe(time.monotonic())
-        self._clock.call_later(wait, functools.partial(self._time_has_passed, host))
-
-    def _time_has_passed(self, host: Host) -> None:
-        with self._lock:
-            returning = self._freed(host)
-        self._send_back_all(returning)
+        self.clock.call_later(wait, functools.partial(self._let_go_on, host))
 
     def _there_is_work_of(self, busy: Host) -> None:
         for host in self._waited_for - {busy} if self._waited_for else ():
             with self._lock:
                 self._waited_for.discard(host)
                 host.others_have_come(time.monotonic())
-            self._time_has_passed(host)
+            self._let_go_on(host)
 
     def _host(self, job: Job) -> Host:
         host = self._hosts.get(job.target.host)
         if host is None:
             if len(self._hosts) >= self._forget_at:
                 self._forget_idle_hosts()
-            host = self._hosts[job.target.host] = Host(self._most_connections)
+            host = self._hosts[job.target.host] = Host(self.max_connections_per_host or math.inf)
         return host
 
     def _forget_idle_hosts(self) -> None:

@@ -13,7 +13,6 @@ from img2dataset.fetcher.engine import Engine, EngineFactory
 from img2dataset.fetcher.engine.settings import engine_settings
 from img2dataset.fetcher.guard import Guard
 from img2dataset.fetcher.hops import Hops
-from img2dataset.fetcher.job import Job
 from img2dataset.fetcher.memory import Memory
 from img2dataset.fetcher.preparation import Preparation
 from img2dataset.fetcher.proxies import Proxies
@@ -42,11 +41,12 @@ class Threads:
         self.memory = Memory(options.limits.max_download_bytes, total=memory)
         self._resolver = Resolver(backend, self._clock, options.limits.timeout)
         self._schedule = Schedule(
-            self.memory,
-            self._clock,
+            memory=self.memory,
+            clock=self._clock,
+            timeout=options.limits.timeout,
             max_connections_per_host=options.courtesy.max_connections_per_host,
             lookahead=2 * options.thread_count,
-            send_back=self._prepare,
+            send_back=lambda job: self._preparation.prepare(job),  # which is made with the schedule
             need_thread=self._start_thread,
         )
         self._preparation = Preparation(
@@ -67,7 +67,7 @@ class Threads:
     def fetch(self, requests: Iterable[FetchRequest]) -> Iterator[FetchResult]:
         """See `Fetcher.fetch`."""
         results = Results(
-            requests,
+            requests=requests,
             feed=self._preparation.feed,
             freed=self._freed,
             largest_body=self._options.limits.max_download_bytes,
@@ -86,9 +86,6 @@ class Threads:
         for thread in tuple(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _prepare(self, job: Job) -> None:
-        self._preparation.prepare(job)
-
     def _freed(self, count: int) -> None:
         self.memory.release(count)
         self._schedule.memory_is_free()
@@ -97,20 +94,19 @@ class Threads:
         if len(self._threads) < self._options.thread_count:
             # A daemon, so that a transfer that hangs does not keep the process from its exit.
             thread = threading.Thread(target=self._work, name=f"fetcher {len(self._threads)}", daemon=True)
-            self._threads.append(thread)
             try:
                 thread.start()
+                self._threads.append(thread)
             except RuntimeError as error:  # the system allows no more of them
-                self._threads.remove(thread)
                 if not self._threads:
                     raise
                 defects.tell(error, f"thread {len(self._threads) + 1}")
 
     def _work(self) -> None:
         hops = Hops(
-            self._schedule,
-            self._preparation,
-            self._make_engine,
+            schedule=self._schedule,
+            preparation=self._preparation,
+            make_engine=self._make_engine,
             directives=self._options.courtesy.disallowed_header_directives,
             token=self._token,
         )

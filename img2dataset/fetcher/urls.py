@@ -71,11 +71,10 @@ def _parse(text: str, base: str | None) -> Target:
     port = _DEFAULT_PORTS.get(url.protocol)
     if port is None:
         raise DownloadError(_why_unsupported(text))
-    host = url.hostname
     return Target(
         url=url.href.partition("#")[0],
         scheme=url.protocol[:-1],
-        host=host.strip("[]"),
+        host=url.hostname.strip("[]"),
         port=int(url.port) if url.port else port,
         is_address=url.host_type != HostType.DEFAULT.value,
     )

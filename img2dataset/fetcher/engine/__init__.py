@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -30,14 +29,13 @@ class ConnectError(DownloadError):
     """No connection to the host, or to the proxy, could be made."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EngineSettings:
     """What holds for every request of a run. Sizes are in bytes.
 
     `headers` go to every server, `private_headers` only to the servers that the url list names. `ca_file` is a PEM
-    bundle; None switches the check of certificates off. `tls_context` gives the bundle as an SSLContext, the same one
-    each time. `kept_connections` may stay open in an engine for later requests. `call_later` calls a short function in
-    so many seconds, from another thread.
+    bundle; None switches the check of certificates off. `kept_connections` may stay open in an engine for later
+    requests. `call_later` calls a short function in so many seconds, from another thread.
     """
 
     max_download_bytes: int
@@ -45,7 +43,6 @@ class EngineSettings:
     headers: Mapping[str, str]
     private_headers: Mapping[str, str]
     ca_file: str | None
-    tls_context: Callable[[], ssl.SSLContext]
     call_later: Callable[[float, Callable[[], None]], None]
 
 
@@ -74,25 +71,17 @@ class Hop(NamedTuple):
         return path
 
 
-class Header:
-    """The header of an answer, from its lines with their ends. Names are asked for in lower case."""
+class Answer:
+    """The beginning of a server's answer: its status, and its header, from lines with their ends."""
 
-    __slots__ = ("_lower", "_text")
-
-    def __init__(self, lines: Sequence[bytes]) -> None:
+    def __init__(self, status: int, lines: Sequence[bytes]) -> None:
+        self.status = status
         # Searched as one text: for the few names that are asked for, that is quicker than to take all lines apart.
         self._text = b"\n" + b"".join(lines)
         self._lower = self._text.lower()
 
-    def first(self, name: bytes) -> str | None:
-        """The value of the first line with this name."""
-        return next(self._values(name), None)
-
-    def all(self, name: bytes) -> list[str]:
-        """The values of every line with this name, in order."""
-        return list(self._values(name))
-
-    def _values(self, name: bytes) -> Iterator[str]:
+    def values(self, name: bytes) -> Iterator[str]:
+        """The value of every line of the header with this name, which is in lower case."""
         wanted = b"\n" + name + b":"
         found = self._lower.find(wanted)
         while found >= 0:
@@ -101,12 +90,9 @@ class Header:
             yield self._text[start : end if end >= 0 else None].strip().decode("latin-1")
             found = self._lower.find(wanted, start)
 
-
-class Answer(NamedTuple):
-    """The beginning of a server's answer."""
-
-    status: int
-    header: Header
+    def value(self, name: bytes) -> str | None:
+        """The first of the `values`."""
+        return next(self.values(name), None)
 
     @property
     def is_success(self) -> bool:
@@ -116,8 +102,8 @@ class Answer(NamedTuple):
     @property
     def declared_size(self) -> int:
         """The size of the body in bytes as its header tells it; 0 when it does not, or when it will be decompressed."""
-        length = self.header.first(b"content-length")
-        if length is None or not length.isdecimal() or self.header.first(b"content-encoding"):
+        length = self.value(b"content-length")
+        if length is None or not length.isdecimal() or self.value(b"content-encoding"):
             return 0
         return int(length[:18])  # beyond that it is too large in any case, and int() refuses thousands of digits
 

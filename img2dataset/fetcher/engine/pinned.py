@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import threading
@@ -39,7 +40,6 @@ class Deadline:
         self._end = time.monotonic() + hop.timeout
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._over = False
         self.expired = False
 
     def left(self) -> float:
@@ -57,8 +57,6 @@ class Deadline:
     def expire(self) -> None:
         """The time is over."""
         with self._lock:
-            if self._over:
-                return
             self.expired = True
             if self._socket is not None:
                 _cut(self._socket)
@@ -66,13 +64,7 @@ class Deadline:
     def over(self) -> None:
         """The request has ended."""
         with self._lock:
-            self._over = True
             self._socket = None
-
-    def check(self) -> None:
-        """Raise if the end that has been read was made by us: a body without a length looks whole then."""
-        if self.expired:
-            raise TimeoutError
 
 
 class _ThisThread(threading.local):
@@ -90,11 +82,6 @@ def _cut(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _holds_bytes(connection: socket.socket | None) -> bool:
-    """Whether the TLS layer has bytes that nobody has read: those are not seen at the socket."""
-    return isinstance(connection, ssl.SSLSocket) and connection.pending() > 0
-
-
 class _Pinned(urllib3.connection.HTTPConnection):
     """A connection to one of the addresses that the deadline of this thread's request names."""
 
@@ -104,7 +91,9 @@ class _Pinned(urllib3.connection.HTTPConnection):
     def is_connected(self) -> bool:
         """Kept connections to what is not this request's address, or with bytes on them, are not used again."""
         addresses = this_thread.deadline.addresses
-        return super().is_connected and not _holds_bytes(self.sock) and (not addresses or self._address in addresses)
+        # Bytes that the TLS layer has read are not seen at the socket.
+        holds_bytes = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+        return super().is_connected and not holds_bytes and (not addresses or self._address in addresses)
 
     def _new_conn(self) -> socket.socket:
         deadline = this_thread.deadline
@@ -128,17 +117,12 @@ class _Pinned(urllib3.connection.HTTPConnection):
                 return connection
         raise urllib3.exceptions.NewConnectionError(self, "no address answered") from error
 
-    def putrequest(
-        self,
-        method: str,
-        url: str,  # noqa: ARG002 - its percent-encodings have been changed on the way here
-        skip_host: bool = False,
-        skip_accept_encoding: bool = False,
-    ) -> None:
+    def putrequest(self, method: str, url: str, *skip: bool, **skips: bool) -> None:  # noqa: ARG002
         deadline = this_thread.deadline
         if self.sock is not None:
             deadline.watch(self.sock)
-        super().putrequest(method, deadline.request_target, skip_host, skip_accept_encoding)
+        # Not `url`, whose percent-encodings have been changed on the way here.
+        super().putrequest(method, deadline.request_target, *skip, **skips)
 
 
 class _PinnedTls(_Pinned, urllib3.connection.HTTPSConnection):
@@ -158,6 +142,19 @@ class _TlsPool(urllib3.connectionpool.HTTPSConnectionPool):
             conn.connect()
 
 
+_reading_certificates = threading.Lock()  # or each thread would, as they start together
+
+
+@functools.lru_cache(maxsize=4)
+def _tls_context(settings: EngineSettings) -> ssl.SSLContext:
+    """The same one for all engines of a fetcher, of which a process may have a few."""
+    context = ssl.create_default_context(cafile=settings.ca_file)
+    if settings.ca_file is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class PinnedAdapter(requests.adapters.HTTPAdapter):
     """Sends requests to the addresses that `this_thread.deadline` has, by connections that it can cut.
 
@@ -167,7 +164,8 @@ class PinnedAdapter(requests.adapters.HTTPAdapter):
     """
 
     def __init__(self, settings: EngineSettings) -> None:
-        self._tls: dict[str, Any] = {"ssl_context": settings.tls_context()}
+        with _reading_certificates:
+            self._tls: dict[str, Any] = {"ssl_context": _tls_context(settings)}
         if settings.ca_file is None:
             self._tls.update(cert_reqs="CERT_NONE")
         super().__init__(pool_connections=settings.kept_connections, pool_maxsize=1, max_retries=0)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import http.client
 import logging
 import ssl
-from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import requests
-import requests.adapters
 import urllib3
-import urllib3.connection
-import urllib3.connectionpool
-import urllib3.exceptions
-import urllib3.util.connection
+from requests.auth import HTTPBasicAuth
+from requests.structures import CaseInsensitiveDict
 
 from img2dataset.errors import DownloadError, Reason
-from img2dataset.fetcher.engine import ERRNO_REASONS, Answer, Body, ConnectError, EngineSettings, Header, Hop
+from img2dataset.fetcher.engine import ERRNO_REASONS, Answer, Body, ConnectError, EngineSettings, Hop
 from img2dataset.fetcher.engine.pinned import Deadline, PinnedAdapter, this_thread
 
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns on the terminal of every odd header
@@ -47,8 +43,8 @@ class RequestsEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self._call_later = settings.call_later
-        shared = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", **settings.headers}
-        self._headers = {False: shared, True: _merged(shared, settings.private_headers)}
+        shared = CaseInsensitiveDict({"Accept": "*/*", "Accept-Encoding": "gzip, deflate", **settings.headers})
+        self._headers = {False: shared, True: CaseInsensitiveDict({**shared, **settings.private_headers})}
         self._adapter = PinnedAdapter(settings)
 
     def get(self, hop: Hop, body: Body) -> None:
@@ -77,9 +73,10 @@ class RequestsEngine:
         )
         raw: urllib3.HTTPResponse = response.raw
         with closing(raw):  # which closes the connection, unless it has been given back
-            answer = Answer(response.status_code, Header([_line(*item) for item in raw.headers.iteritems()]))
+            answer = Answer(response.status_code, [_line(*item) for item in raw.headers.iteritems()])
             if body.begin(answer) and all(body.write(chunk) for chunk in _chunks(raw)):
-                this_thread.deadline.check()
+                if this_thread.deadline.expired:  # so the end was made by us: a body without a length looks whole
+                    raise TimeoutError
                 raw.release_conn()
 
     def _request(self, hop: Hop) -> requests.PreparedRequest:
@@ -90,22 +87,11 @@ class RequestsEngine:
         request.prepare_headers(self._headers[hop.send_private_headers])
         request.prepare_cookies({})
         request.prepare_body(None, None)
-        request.headers.update(_authorization(hop.url))
+        credentials = urlsplit(hop.url).netloc.rpartition("@")[0]
+        if credentials:
+            user, _, password = credentials.partition(":")
+            HTTPBasicAuth(unquote_to_bytes(user), unquote_to_bytes(password))(request)  # as bytes: in any character
         return request
-
-
-def _authorization(url: str) -> dict[str, str]:
-    """The credentials of a URL, in any character; the library takes only those of Latin-1."""
-    userinfo = urlsplit(url).netloc.rpartition("@")[0]
-    if not userinfo:
-        return {}
-    user, _, password = userinfo.partition(":")
-    return {"Authorization": f"Basic {b64encode(unquote_to_bytes(user) + b':' + unquote_to_bytes(password)).decode()}"}
-
-
-def _merged(shared: Mapping[str, str], private: Mapping[str, str]) -> dict[str, str]:
-    names = {name.lower() for name in private}
-    return {**{name: value for name, value in shared.items() if name.lower() not in names}, **private}
 
 
 def _line(name: str, value: str) -> bytes:
@@ -113,13 +99,9 @@ def _line(name: str, value: str) -> bytes:
 
 
 def _chunks(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
-    while chunk := _read(raw):
-        yield chunk
-
-
-def _read(raw: urllib3.HTTPResponse) -> bytes:
     try:
-        return raw.read(_CHUNK_BYTES, decode_content=True)
+        while chunk := raw.read(_CHUNK_BYTES, decode_content=True):
+            yield chunk
     except ValueError as error:  # a chunk of less than no bytes: http.client takes any number for a size
         raise http.client.HTTPException(str(error)) from error
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import ssl
-import threading
+import resource
 from collections.abc import Callable
 
 import certifi
@@ -12,21 +12,25 @@ import certifi
 from img2dataset._version import __version__
 from img2dataset.errors import OptionsError
 from img2dataset.fetcher.engine import EngineSettings
-from img2dataset.fetcher.engine.open_files import connections_to_keep
 from img2dataset.fetcher.robots import PRODUCT_TOKEN
 from img2dataset.options import Crawler, FetchOptions
+
+logger = logging.getLogger(__name__)
+
+_MOST_KEPT = 5
+_PER_CONNECTION = 2  # a socket, and what watches over it
+_PER_THREAD = 4  # the connection in use, and what libcurl wakes a handle with
+_RESERVED = 64  # files, pipes and sockets of the rest of the process
 
 
 def engine_settings(options: FetchOptions, call_later: Callable[[float, Callable[[], None]], None]) -> EngineSettings:
     """The settings of a fetcher's engines. Raises `OptionsError` when ``SSL_CERT_FILE`` cannot be read."""
-    ca_file = None if options.trust.ignore_ssl_certificate else _ca_file()
     return EngineSettings(
         max_download_bytes=options.limits.max_download_bytes,
-        kept_connections=connections_to_keep(options.thread_count),
+        kept_connections=_connections_to_keep(options.thread_count),
         headers={"User-Agent": user_agent(options.crawler)},
         private_headers=options.crawler.headers,
-        ca_file=ca_file,
-        tls_context=TlsContext(ca_file),
+        ca_file=None if options.trust.ignore_ssl_certificate else _ca_file(),
         call_later=call_later,
     )
 
@@ -46,19 +50,28 @@ def _ca_file() -> str:
     return path
 
 
-class TlsContext:
-    """Reads the CA bundle when the first thread needs it, once for all of them."""
+def _connections_to_keep(thread_count: int) -> int:
+    """Idle connections that a thread may keep for later requests, at least one.
 
-    def __init__(self, ca_file: str | None) -> None:
-        self._ca_file = ca_file
-        self._lock = threading.Lock()
-        self._context: ssl.SSLContext | None = None
+    The soft limit of the process is raised as far as that needs and the hard limit allows: 256 threads reach the usual
+    1,024 open files long before the list ends, and every connection after that would fail.
+    """
+    allowed = _raise_limit(_needed(thread_count, _MOST_KEPT))
+    if allowed < _needed(thread_count, 1):
+        logger.warning("thread_count %d needs more open files than the %d of `ulimit -Hn`", thread_count, allowed)
+    spare = (allowed - _RESERVED) // thread_count - _PER_THREAD
+    return max(1, min(_MOST_KEPT, spare // _PER_CONNECTION))
 
-    def __call__(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._context is None:
-                self._context = ssl.create_default_context(cafile=self._ca_file)
-                if self._ca_file is None:
-                    self._context.check_hostname = False
-                    self._context.verify_mode = ssl.CERT_NONE
-            return self._context
+
+def _needed(thread_count: int, kept: int) -> int:
+    return thread_count * (kept * _PER_CONNECTION + _PER_THREAD) + _RESERVED
+
+
+def _raise_limit(wanted: int) -> int:
+    """Allow the process so many open files, or as many as it may have; returns how many there may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
