@@ -21,6 +21,7 @@ import pytest
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.options import ReadOptions
 from img2dataset.reader import READERS, Reader
+from img2dataset.reader.base import IsNeeded
 from img2dataset.reader.txt import Txt
 from img2dataset.shards import KEPT_OF_URL, LONGEST_URL, Rows, Shard
 
@@ -251,7 +252,8 @@ def test_the_first_urls_are_those_of_the_list_across_files(tmp_path: Path) -> No
 class Reversed(Txt):
     """An input format that this package does not have: every line is written backwards."""
 
-    def batches(self, file: IO[bytes]) -> Iterator[pa.Table]:
+    def batches(self, file: IO[bytes], path: str, is_needed: IsNeeded) -> Iterator[pa.Table]:
+        del path, is_needed
         yield pa.table({"url": [line.decode()[::-1] for line in file.read().splitlines()]})
 
 
@@ -336,7 +338,7 @@ def test_a_list_in_utf_16_or_32_is_refused_and_told_how_to_convert(
     (tmp_path / f"a.{kind}{compression}").write_bytes(ZIPPERS[compression](text.encode()))
     (tmp_path / f"b.{kind}{compression}").write_bytes(ZIPPERS[compression](text.encode(encoding)))
     said = refused(tmp_path)
-    assert f"b.{kind}{compression} is written in {encoding.upper()}, and a txt or csv list must be UTF-8" in said
+    assert f"b.{kind}{compression} is written in {encoding.upper()}, and a list of text must be UTF-8" in said
     assert f"iconv -f {encoding.upper()} -t UTF-8" in said
 
 
