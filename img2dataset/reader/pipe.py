@@ -47,7 +47,7 @@ class Pipe:
     def read(self, view: _View, size: int) -> bytes:
         """The next bytes of a view; nothing where another one has been opened since: its library reads ahead."""
         with self._lock:
-            if view is not self._current:
+            if view is not self._current or self._source.closed:
                 return b""
             kept = bytes(self._head[view.place : view.place + size])
             if kept:
@@ -58,6 +58,12 @@ class Pipe:
             else:
                 self._head.clear()
             return data
+
+    def end(self, view: _View) -> None:
+        """A view is closed; with the last one, the pipe."""
+        with self._lock:
+            if view is self._current and not self._keeps:
+                self._source.close()
 
 
 class _View(io.RawIOBase):
@@ -75,3 +81,8 @@ class _View(io.RawIOBase):
         buffer[: len(data)] = data
         self.place += len(data)
         return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._pipe.end(self)
+        super().close()
