@@ -15,7 +15,7 @@ from img2dataset.reader.types import text_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK = 1 << 22  # bytes parsed at a time
+BLOCK = 1 << 20  # bytes parsed at a time
 LONGEST = 1 << 23  # bytes of a line
 
 

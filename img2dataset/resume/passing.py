@@ -12,7 +12,7 @@ from img2dataset.shards import Shard
 
 
 class Passing:
-    """What of such a list is to be done, in stages: one ends where the list has grown, with the shard that was short."""
+    """What of such a list is to be done, in stages: one ends with a shard where the list has grown."""
 
     def __init__(self, shards: Iterator[Shard], places: Places, look: StatsFiles, retry: Collection[int]) -> None:
         self._shards = shards
