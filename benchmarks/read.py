@@ -104,7 +104,6 @@ def show(path: Path, what: str, rows: int) -> None:
 def measured(what: str, path: str) -> tuple[float, float, float]:
     """Seconds in all, seconds to the first shard, and MB."""
     import fsspec  # noqa: F401 - what is imported is not what the list takes
-    import ijson  # noqa: F401
     import pyarrow.compute
     import pyarrow.csv
     import pyarrow.json

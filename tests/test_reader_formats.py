@@ -330,10 +330,17 @@ def test_a_txt_list_ignores_a_caption_column_and_says_so(tmp_path: Path, caplog:
         ),
         ("list.jsonl", '{"url": "a"}\n\n{"url": \n', "list.jsonl cannot be read as jsonl: line 3 is no JSON object"),
         ("list.jsonl", '{"url": "a"}\n[1]\n', "line 2 is no JSON object but '[1]'"),
+        ("list.jsonl", "null\n", "line 1 is no JSON object but 'null'"),
+        ("list.jsonl", '{"url": "a"}\n  null\n', "line 2 is no JSON object"),
+        ("list.jsonl", '{"url": "a"} null {"url": "b"}\n', "line 1 is no JSON object"),
+        ("list.json", '[{"url": "a"}, null]', "record 2 is no JSON object but 'null]'"),
         ("list.jsonl", "http://a\n", "line 1 is no JSON object"),
-        ("list.json", '[{"url": "a"}, {"url": ', "list.json cannot be read as json: behind record 1 it is no JSON: "),
-        ("list.json", '[{"url": "a"} {"url": "b"}]', "behind record"),
-        ("list.json", '["http://a"]', "record 1 is no JSON object but '\"http://a\"'"),
+        ("list.json", '[{"url": "a"}, {"url": ', "list.json cannot be read as json: record 2 is no JSON object: "),
+        ("list.json", '[{"url": "a"} {"url": "b"}]', "behind record 1 the array neither goes on nor ends, but has '{'"),
+        ("list.json", '[{"url": "a"}', "behind record 1 the array neither goes on nor ends, but has 'no end'"),
+        ("list.json", '[{"url": "a"}]]', "behind record 1, and the end of the array, there is ']'"),
+        ("list.json", '[{"url": "a", "b": ' + "[" * 200_000, "record 1 is nested too deeply"),
+        ("list.json", '["http://a"]', "record 1 is no JSON object but '\"http://a\"]'"),
         ("list.json", '{"url": {"0": "a", "1": "b"}}', "the file is one JSON object, and a json list is an array"),
         ("list.json", '{"info": {}, "images": [{"url": "a"}]}', "its columns are: info, images; the file is one JSON"),
         ("list.json", '{\n "url": "a"\n}', "the file is one JSON object, and a json list is an array of objects"),
@@ -365,12 +372,12 @@ def test_what_is_broken_far_behind_fails_after_what_came_before_with_its_place(t
     rows = [{"url": f"http://a/{number}", "x": "x" * 90} for number in range(120_000)]
     broken = {"csv": b"\nhttp://broken,1,2,3\n", "json": b"", "jsonl": b'{"url": \n'}
     content = WRITTEN[kind](rows)
-    (tmp_path / f"list.{kind}").write_bytes(content[:-2] if kind == "json" else content + broken[kind])
+    (tmp_path / f"list.{kind}").write_bytes(content[:-3] if kind == "json" else content + broken[kind])
     reader = Reader(ReadOptions(url_list=str(tmp_path / f"list.{kind}")))
     reader.check()
     shards = reader.shards()
     assert next(shards).count == 10_000
-    place = {"csv": "Row #120002", "json": "behind record 1", "jsonl": "line 120001 is no JSON object"}
+    place = {"csv": "Row #120002", "json": "record 120000 is no JSON object", "jsonl": "line 120001 is no JSON object"}
     with pytest.raises(ShardError, match=place[kind]):
         list(shards)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST_EXACT = 2**53  # whole numbers beyond it are not all doubles
+
+# Where a null may stand in the place of a record, which is the end of a process in Arrow's parser (seen in pyarrow 26).
+NULL_RECORD = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|\})\s*n")
 
 OnMisfit = Callable[[str, int, Any], None]  # a column, a row of the block, and the value there that does not fit
 
@@ -102,6 +106,8 @@ def _parsed(lines: bytes, schema: pa.Schema | None = None) -> pa.Table:
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
+    if NULL_RECORD.search(lines):
+        raise ValueError("a record may be null")
     reading = arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
     unexpected = "infer" if schema is None else "ignore"
     parsing = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
