@@ -269,12 +269,12 @@ def _check_names(
     """The names of formats, engines, resolvers and distributors stand in the tables of their packages."""
     from img2dataset.distributor import DISTRIBUTORS
     from img2dataset.fetcher import FETCHERS, RESOLVERS
-    from img2dataset.formats import WRITERS
+    from img2dataset.formats import FORMATS
     from img2dataset.reader import INPUT_FORMATS
 
     if input_format is not None:
         check("input_format", input_format, Annotated[str, one_of(INPUT_FORMATS)])
-    check("output_format", output_format, Annotated[str, one_of(WRITERS)])
+    check("output_format", output_format, Annotated[str, one_of(FORMATS)])
     check("http_client", http_client, Annotated[str, one_of(FETCHERS)])
     check("resolver", resolver, Annotated[str, one_of(RESOLVERS)])
     check("distributor", distributor, Annotated[str, one_of(DISTRIBUTORS)])

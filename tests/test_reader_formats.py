@@ -392,3 +392,28 @@ def test_texts_of_json_that_are_none_are_their_rows_own_fault(tmp_path: Path, ki
     assert [row["url"] for row in found] == ["a", "b", "c"][: len(found)]
     assert found[0]["caption"].endswith(" x")
     assert kind == "json" or found[2]["caption"] == "t�"
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+@pytest.mark.parametrize("depth", [60, 400, 100_000])
+def test_deep_nesting_ends_no_process(tmp_path: Path, kind: str, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    records = ['{"url": "a", "x": 1}', f'{{"url": "b", "x": {deep}}}']
+    for name, lines in (("first", records[::-1]), ("last", records)):
+        text = "[" + ",".join(lines) + "]" if kind == "json" else "\n".join(lines)
+        (tmp_path / f"{name}.{kind}").write_text(text)
+        if depth > 1000:
+            assert refused(tmp_path / f"{name}.{kind}", save_additional_columns=("x",))
+        else:
+            found = read(tmp_path / f"{name}.{kind}", save_additional_columns=("x",))
+            assert {row["url"]: row["x"] for row in found} == {"a": "1", "b": deep}
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_many_values_in_a_record_are_what_they_are(tmp_path: Path, kind: str) -> None:
+    rows = [{"url": "a", "faces": [[0.5, 1.0, 2.0, float(number)] for number in range(600)]}] * 3
+    (tmp_path / f"list.{kind}").write_bytes(WRITTEN[kind](rows))
+    [schema] = types(tmp_path / f"list.{kind}", "faces")
+    assert schema.field("faces").type == pa.list_(pa.list_(pa.float64()))
+    found = read(tmp_path / f"list.{kind}", save_additional_columns=("faces",))
+    assert [row["faces"] for row in found] == [row["faces"] for row in rows]

@@ -62,20 +62,19 @@ class Jsonl(InputFormat):
 
     def blocks(self, file: IO[bytes]) -> Iterator[Block]:
         """The file in blocks of whole lines. Raises `NoRecordError` where a line is too long to be one."""
-        begun, first = b"", 1
-        block = file.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
-        while block:
-            whole, newline, begun_next = block.rpartition(b"\n")
+        held, first = b"", 1
+        data = file.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
+        while data:
+            whole, newline, rest = held.rpartition(b"\n")
             if newline:
-                lines, begun = begun + whole, b""
-                if lines.strip():
-                    yield Block(lines, first, "line")
-                first += lines.count(b"\n") + 1
-            begun += begun_next
-            if len(begun) > LONGEST:
+                if whole.strip():
+                    yield Block(whole, first, "line")
+                first += whole.count(b"\n") + 1
+            held = (rest if newline else held) + data
+            if len(held) > LONGEST and b"\n" not in held:
                 raise NoRecordError(
                     f"line {first} is longer than {LONGEST >> 20} MB, the limit of a {self.name} list of lines"
                 )
-            block = file.read(BLOCK)
-        if begun.strip():
-            yield Block(begun, first, "line")
+            data = file.read(BLOCK)
+        if held.strip():  # all that is left, its last line may have no end
+            yield Block(held, first, "line")

@@ -9,15 +9,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from img2dataset.reader.types import of_json, of_json_boxes
+from img2dataset.reader.types import DEEPEST, of_json, of_json_boxes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST_EXACT = 2**53  # whole numbers beyond it are not all doubles
 
-# Where a null may stand in the place of a record, which is the end of a process in Arrow's parser (seen in pyarrow 26).
+# What Arrow's parser must not see (pyarrow 26): a null in the place of a record, as one of these may be, and nesting
+# some ten thousand deep end the process. Python looks at such lines instead, and has a limit.
 NULL_RECORD = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|\})\s*n")
+MOST_BRACKETS = 500  # opening ones in a line
+# A record over several lines, which Arrow takes where it does not stand at the end of a block.
+NO_RECORD = re.compile(rb"^[ \t\r]*[^{\s]", re.MULTILINE)
 
 OnMisfit = Callable[[str, int, Any], None]  # a column, a row of the block, and the value there that does not fit
 
@@ -63,6 +67,7 @@ def schema_of(block: Block) -> pa.Schema:
     import pyarrow as pa
 
     try:
+        _require_harmless(block.lines)
         return _parsed(block.lines).schema
     except ValueError:
         records = list(block.records())
@@ -74,9 +79,16 @@ def _type_of(values: list[Any]) -> pa.DataType:
     import pyarrow as pa
 
     try:
+        if max(map(_depth, values), default=0) > DEEPEST:
+            return pa.string()
         return _parsed(b"\n".join(_line({"value": value}) for value in values)).schema.field("value").type
-    except ValueError:
+    except (ValueError, RecursionError):
         return pa.string()
+
+
+def _depth(value: Any) -> int:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inside), default=0)
 
 
 def types_of(schema: pa.Schema, texts: Collection[str | None], boxes: str | None) -> dict[str, pa.DataType]:
@@ -95,10 +107,18 @@ def table_of(block: Block, schema: pa.Schema, boxes: str | None, on_misfit: OnMi
     Arrow parses a block whose values all fit; of another one each value is looked at.
     """
     try:
+        _require_harmless(block.lines)
         return _parsed(block.lines, schema)
     except ValueError:
         fitted = [_fitted(record, row, schema, boxes, on_misfit) for row, record in enumerate(block.records())]
     return _parsed(b"\n".join(map(_line, fitted)), schema)
+
+
+def _require_harmless(lines: bytes) -> None:
+    """Raises ValueError where the lines are no records, or may end the process if Arrow parses them."""
+    brackets = max(line.count(b"[") + line.count(b"{") for line in lines.split(b"\n"))
+    if NULL_RECORD.search(lines) or NO_RECORD.search(lines) or brackets > MOST_BRACKETS:
+        raise ValueError("it is for Python to look at")
 
 
 def _parsed(lines: bytes, schema: pa.Schema | None = None) -> pa.Table:
@@ -106,8 +126,6 @@ def _parsed(lines: bytes, schema: pa.Schema | None = None) -> pa.Table:
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
-    if NULL_RECORD.search(lines):
-        raise ValueError("a record may be null")
     reading = arrow_json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
     unexpected = "infer" if schema is None else "ignore"
     parsing = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
@@ -127,7 +145,7 @@ def _fitted(
         value = record.get(field.name)
         try:
             fitted[field.name] = _conform(value, field.type)
-        except _MisfitError:
+        except (_MisfitError, RecursionError):
             fitted[field.name] = [[]] if field.name == boxes else None  # a box without corners fails its row
             if field.name != boxes:
                 on_misfit(field.name, row, value)

@@ -10,6 +10,7 @@ from img2dataset.options import ReadOptions
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DEEPEST = 50  # that the lists and structures of a column may be nested; Arrow does not write more than 64 levels
 EXAMPLES = "string, bool, int32, int64, float, double, date32, timestamp[us]"
 
 
@@ -46,12 +47,20 @@ def of_json(inferred: pa.DataType) -> pa.DataType:
     """What a column of a json list becomes: Arrow sees dates in texts, and nothing at all where all is null."""
     import pyarrow as pa
 
+    if _is_deep(inferred):
+        return pa.string()
     if pa.types.is_list(inferred):
         return pa.list_(of_json(inferred.value_type))
     if pa.types.is_struct(inferred) and inferred.num_fields:  # parquet has no structure without a field
         return pa.struct([field.with_type(of_json(field.type)) for field in inferred])
     is_known = pa.types.is_integer(inferred) or pa.types.is_floating(inferred) or pa.types.is_boolean(inferred)
     return inferred if is_known else pa.string()
+
+
+def _is_deep(kind: pa.DataType, level: int = 1) -> bool:
+    """Whether it is nested more than `DEEPEST` levels."""
+    inside = (kind.field(place).type for place in range(kind.num_fields))
+    return level > DEEPEST or any(_is_deep(each, level + 1) for each in inside)
 
 
 def of_json_boxes(inferred: pa.DataType) -> pa.DataType:
