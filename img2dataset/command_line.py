@@ -101,7 +101,8 @@ def call(function: Callable[..., Any], argv: list[str]) -> Any:
         results.append(function(**typed_arguments(function, positional, named)))
 
     results: list[Any] = []
-    fire.Fire(words, command=argv, name="img2dataset")
+    in_full_words = ["/dev/stdin" if word == "-" else word for word in argv]  # for fire a - ends a call
+    fire.Fire(words, command=in_full_words, name="img2dataset")
     return results.pop()
 
 

@@ -173,6 +173,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 _TEXTS = Kind("list", 'a list of texts, as ["a", "b"]', _are_texts, _read_texts)
 
 KINDS: dict[Any, Kind] = {
+    Any: Kind("text", "a text", lambda _: True, str),  # and, from Python, what the function's docstring says
     str: Kind("text", "a text that is not empty", _is_text, str),
     int: Kind("whole number", "a whole number", _is_whole, _read_whole),
     float: Kind("number", "a number", _is_number, float),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from img2dataset.command_line import main
 from img2dataset.errors import OptionsError
@@ -25,6 +25,9 @@ from img2dataset.options import (
 from img2dataset.stats import RunStats
 from img2dataset.streams import open_closed_streams
 
+if TYPE_CHECKING:
+    from img2dataset.reader import Given
+
 __all__ = ["download", "main"]
 
 PATIENCE = 3  # times the longest that one URL may take, and
@@ -32,7 +35,7 @@ FLUSH = 300  # seconds for a shard to reach the disk or the store: a worker sile
 
 
 def download(
-    url_list: str,
+    url_list: Any,
     image_size: int = 256,
     output_folder: str = "images",
     processes_count: int = 1,
@@ -74,6 +77,7 @@ def download(
     compute_hash: str | None = "sha256",
     verify_hash: Sequence[str] | None = None,
     save_additional_columns: Sequence[str] | None = None,
+    column_types: Mapping[str, str] | None = None,
     save_fetch_details: bool = False,
     oom_shard_count: int = 5,
     incremental_mode: str = "auto",
@@ -87,17 +91,21 @@ def download(
     whole shards; the same call again does what is missing.
 
     Reading the list:
-        url_list: File with the URLs, or folder of such files, taken in sorted order. Any path or URL that fsspec
-            opens; a compressed file (.gz, .bz2, .xz, .zip, .zst) is read as it is.
-        input_format: txt (a URL a line, taken verbatim), csv or parquet. Not given, the file's extension tells, and
-            txt is assumed where it does not.
-        url_col: Column of a csv or parquet list that holds the URLs.
+        url_list: File with the URLs, folder or pattern (*.parquet) of such files, taken in sorted order, or - for
+            standard input. Any path or URL that fsspec opens; a compressed file (.gz, .bz2, .xz, .zip, .zst) is read
+            as it is. In Python also a list of paths or of URLs, a pandas DataFrame or a pyarrow Table.
+        input_format: txt (a URL a line, taken verbatim), csv, tsv, json (an array of records, or a record a line),
+            jsonl or parquet; with .gz, as csv.gz, where a file is compressed and its name does not say so. Not given,
+            the file's extension tells, and txt is assumed where it does not.
+        url_col: Column that holds the URLs, of a list that has columns.
         caption_col: Column that holds the captions; every image then gets a .txt.
         bbox_col: Column with boxes to blur in each image: a list of [x_min, y_min, x_max, y_max], each from 0 to 1; as
-            JSON in a csv list.
+            JSON in a csv or tsv list.
         verify_hash: Column with the hash that the fetched bytes must have, and its kind: ["hash_column", "md5"]. An
             image with another one is left out.
         save_additional_columns: Columns of the list to take over into the metadata.
+        column_types: Arrow types of such columns, as {"x": "string"}. Not given, those of a parquet list are its own,
+            and those of a list of text are what its beginning shows.
         number_sample_per_shard: Rows of the list in one shard.
 
     Fetching:
@@ -167,14 +175,16 @@ def download(
         ShardError: shards could not be finished; all others are.
     """
     _check_names(input_format, output_format, http_client, resolver, distributor)
+    given = _given(url_list, input_format)
     read = ReadOptions(
-        url_list=url_list,
+        url_list=given.name,
         input_format=input_format,
         url_col=url_col,
         caption_col=caption_col,
         bbox_col=bbox_col,
         verify_hash=None if verify_hash is None else _texts(verify_hash),  # type: ignore[arg-type]  # it refuses all but two
         save_additional_columns=() if save_additional_columns is None else _texts(save_additional_columns),
+        column_types={} if column_types is None else column_types,
         number_sample_per_shard=number_sample_per_shard,
         retry_statuses=None if retry_statuses is None else _texts(retry_statuses),
     )
@@ -237,7 +247,13 @@ def download(
 
     open_closed_streams()
     downloader = Downloader(read=read, fetch=fetch, resize=resize, write=write)
-    return run(downloader, resume, run_options, terminal_observers())
+    return run(downloader, resume, run_options, terminal_observers(), given)
+
+
+def _given(url_list: Any, input_format: str | None) -> Given:
+    from img2dataset.reader import PATH_EXTENSIONS, Given
+
+    return Given.of(url_list, input_format, PATH_EXTENSIONS)
 
 
 def _texts(value: Sequence[str]) -> tuple[str, ...]:
@@ -254,10 +270,10 @@ def _check_names(
     from img2dataset.distributor import DISTRIBUTORS
     from img2dataset.fetcher import FETCHERS, RESOLVERS
     from img2dataset.formats import FORMATS
-    from img2dataset.reader import READERS
+    from img2dataset.reader import INPUT_FORMATS
 
     if input_format is not None:
-        check("input_format", input_format, Annotated[str, one_of(READERS)])
+        check("input_format", input_format, Annotated[str, one_of(INPUT_FORMATS)])
     check("output_format", output_format, Annotated[str, one_of(FORMATS)])
     check("http_client", http_client, Annotated[str, one_of(FETCHERS)])
     check("resolver", resolver, Annotated[str, one_of(RESOLVERS)])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -80,9 +83,24 @@ def own_values(sample: Sample, shard_id: int, options: WriteOptions) -> dict[str
 
 
 def metadata_json(sample: Sample, additional: dict[str, Any], shard_id: int, options: WriteOptions) -> bytes:
-    """A sample's ``.json``: the same keys as the metadata's columns; what JSON does not know becomes text."""
-    record = additional | own_values(sample, shard_id, options)
-    return json.dumps(record, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+    """A sample's ``.json``: the same keys as the metadata's columns, and of values what JSON has for them."""
+    record = {name: _as_json(value) for name, value in additional.items()} | own_values(sample, shard_id, options)
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _as_json(value: Any) -> Any:
+    """Bytes become Base64, times what ISO 8601 makes of them, and what is no number null."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [_as_json(each) for each in value]
+    if isinstance(value, dict):
+        return {str(key): _as_json(each) for key, each in value.items()}
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else str(value)
 
 
 def metadata_table(samples: Sequence[Sample], additional: pa.Table, shard_id: int, options: WriteOptions) -> pa.Table:

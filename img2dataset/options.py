@@ -51,6 +51,7 @@ class ReadOptions:
     bbox_col: str | None = None
     verify_hash: tuple[str, str] | None = None  # (column, algorithm)
     save_additional_columns: tuple[str, ...] = ()
+    column_types: Mapping[str, str] = field(default_factory=dict)  # of additional columns, as Arrow calls them
     number_sample_per_shard: Annotated[int, at_least(1)] = 10_000
     retry_statuses: tuple[str, ...] | None = (
         None  # the error messages that retry_failed tries again; None: passing ones
@@ -62,11 +63,27 @@ class ReadOptions:
             if len(self.verify_hash) != 2:
                 raise OptionsError(f'verify_hash is {self.verify_hash!r}; write it as ["column", "md5"]')
             check("verify_hash's second part", self.verify_hash[1], Hash)
-        for column in self.save_additional_columns:
+        for column in self.metadata_columns:
             if column in METADATA_COLUMNS:
+                option = "save_additional_columns" if column in self.save_additional_columns else "bbox_col"
+                raise OptionsError(f"{option} names {column!r}, which is a column of the metadata already")
+        self._check_column_types()
+
+    def _check_column_types(self) -> None:
+        """The types of all other columns are those that the stages need."""
+        needed = {self.url_col, self.caption_col, self.bbox_col, self.verify_hash and self.verify_hash[0]}
+        for column in self.column_types:
+            if column not in self.save_additional_columns or column in needed:
                 raise OptionsError(
-                    f"save_additional_columns names {column!r}, which is a column of the metadata already"
+                    f"column_types names {column!r}; it may name columns of save_additional_columns "
+                    "that no other option names"
                 )
+
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        """The input columns that are taken over into the metadata, each once."""
+        asked = (*self.save_additional_columns, self.bbox_col)
+        return tuple(dict.fromkeys(column for column in asked if column))
 
     @property
     def extra_columns(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from img2dataset.filesystem import Folder, open_folder
 from img2dataset.filesystem.lock import Lock, locked
 from img2dataset.loggers import Beginning, Counts, Observer, Observers
 from img2dataset.options import ResumeOptions, RunOptions
-from img2dataset.reader import Reader
+from img2dataset.reader import Given, Reader
 from img2dataset.resume.plan import ResumePlan, make_plan, overwrite
 from img2dataset.shards import Shard, shard_count, shard_name
 from img2dataset.stats import RunStats, ShardStats
@@ -30,14 +30,20 @@ logger = logging.getLogger(__name__)
 
 
 def run(
-    downloader: Downloader, resume: ResumeOptions, options: RunOptions, observers: Iterable[Observer] = ()
+    downloader: Downloader,
+    resume: ResumeOptions,
+    options: RunOptions,
+    observers: Iterable[Observer] = (),
+    given: Given | None = None,
 ) -> RunStats:
     """Do what is missing of a dataset, and return what has been done.
+
+    `given` is the url list, where it is more than the path that the options name.
 
     Raises `OptionsError` when the list cannot be read or the folder cannot be written, with nothing done, and
     `ShardError` when shards could not be finished.
     """
-    reader = Reader(downloader.read)
+    reader = Reader(downloader.read, given)
     reader.check()
     folder = open_folder(downloader.write.output_folder)
     _make(folder)
@@ -180,6 +186,7 @@ def _output_options(downloader: Downloader) -> dict[str, Any]:
     read, write = dataclasses.asdict(downloader.read), dataclasses.asdict(downloader.write)
     names = ("number_sample_per_shard", "caption_col", "bbox_col", "save_additional_columns")
     options = {name: read[name] for name in names} | write | dataclasses.asdict(downloader.resize)
+    options["column_types"] = [f"{column}: {kind}" for column, kind in sorted(read["column_types"].items())]
     del options["output_folder"], options["max_image_memory"]  # which changes what is left out, as `timeout` does
     plain = {name: None if value == math.inf else value for name, value in options.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

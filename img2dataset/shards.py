@@ -91,13 +91,21 @@ class Rows:
             return table.column(name).to_pylist() if name else None
 
         boxes = column(options.bbox_col)
+        digests = column(options.verify_hash[0] if options.verify_hash else None)
         return Rows(
             urls=table.column("url").to_pylist(),
-            captions=column("caption" if options.caption_col else None),
-            additional=table.select(options.save_additional_columns),
+            captions=column("caption" if options.caption_col and "caption" in table.column_names else None),
+            additional=table.select(options.metadata_columns),
             boxes=None if boxes is None else [_boxes(value) for value in boxes],
-            expected_digests=column(options.verify_hash[0] if options.verify_hash else None),
+            expected_digests=None if digests is None else [_text(value) for value in digests],
         )
+
+
+def _text(value: Any) -> str | None:
+    """The hash of a row, which another program may have kept as a number or as bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return None if value is None else str(value)
 
 
 def _boxes(value: Any) -> Any:

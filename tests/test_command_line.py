@@ -49,7 +49,7 @@ def refused(*words: object, cwd: Path) -> str:
         ("--timeout=0", "timeout is 0.0; it must be a number above 0"),
         ("--resize_mode=sideways", "resize_mode is 'sideways'; it must be one of: "),
         ("--output_format=zip", "output_format is 'zip'; it must be one of: files, webdataset, parquet, dummy"),
-        ("--input_format=xml", "input_format is 'xml'; it must be one of: txt, csv, parquet"),
+        ("--input_format=xml", "input_format is 'xml'; it must be one of: txt, csv, tsv, json, jsonl, parquet, txt.gz"),
         ("--http_client=lynx", "http_client is 'lynx'; it must be one of: curl, requests"),
         ("--resolver=foo", "resolver is 'foo'; it must be one of: c-ares, system"),
         ("--distributor=moon", "distributor is 'moon'; it must be one of: "),

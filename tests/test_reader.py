@@ -21,6 +21,7 @@ import pytest
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.options import ReadOptions
 from img2dataset.reader import READERS, Reader
+from img2dataset.reader.base import IsNeeded
 from img2dataset.reader.txt import Txt
 from img2dataset.shards import KEPT_OF_URL, LONGEST_URL, Rows, Shard
 
@@ -116,6 +117,49 @@ def read_elsewhere(path: Path) -> tuple[str, int]:
     return line, int(megabytes)
 
 
+LARGE = """
+import sys, time
+from pathlib import Path
+import fsspec, pyarrow, pyarrow.csv, pyarrow.json, pyarrow.compute, pyarrow.parquet
+from img2dataset.options import ReadOptions
+from img2dataset.reader import Reader
+
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) // 1024
+
+before, began, first, rows = peak(), time.monotonic(), None, 0
+reader = Reader(ReadOptions(url_list=sys.argv[1], caption_col="caption", save_additional_columns=("n",)))
+reader.check()
+for shard in reader.shards():
+    first = first or time.monotonic() - began
+    rows += shard.count
+print(rows, peak() - before, first)
+"""
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl", "parquet"])
+def test_a_long_list_takes_little_memory_and_begins_at_once(tmp_path: Path, kind: str) -> None:
+    count, path = 500_000, tmp_path / f"list.{kind}"
+    caption = "a small brown dog that runs over wet grass in the evening " * 4
+    records = (f'{{"url": "http://a/{n}", "caption": "{caption}", "n": {n}}}' for n in range(count))
+    if kind == "parquet":
+        table = pa.table({"url": [f"http://a/{n}" for n in range(count)], "caption": [caption] * count})
+        pq.write_table(table.append_column("n", pa.array(range(count))), path)
+    elif kind == "json":
+        path.write_text(f"[{','.join(records)}]")
+    elif kind == "jsonl":
+        path.write_text("\n".join(records))
+    else:
+        delimiter = {"csv": ",", "tsv": "\t"}[kind]
+        rows = (delimiter.join((f"http://a/{n}", caption, str(n))) for n in range(count))
+        path.write_text("\n".join([delimiter.join(("url", "caption", "n")), *rows]))
+    said = subprocess.run([sys.executable, "-c", LARGE, str(path)], capture_output=True, text=True, check=True).stdout
+    found, megabytes, seconds = said.split()
+    assert int(found) == count
+    assert int(megabytes) < 150
+    assert float(seconds) < 2  # half a second, on a machine that does nothing else
+
+
 def write_long_line(path: Path, before: bytes, megabytes: int) -> Path:
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(before)
@@ -134,7 +178,10 @@ def test_a_line_of_300_mb_takes_little_memory(tmp_path: Path) -> None:
 def test_a_csv_row_without_end_is_one_sentence_and_little_memory(tmp_path: Path, before: bytes) -> None:
     said, megabytes = read_elsewhere(write_long_line(tmp_path / "list.csv.gz", before, 300))
     assert "list.csv.gz" in said
-    assert "a row is longer than 8 MB, the limit of a csv list; is a quote never closed?" in said
+    assert (
+        "a row is longer than 8 MB, or 1 MB in a pipe or .zst, the limit of a csv list; is a quote never closed?"
+        in said
+    )
     assert megabytes < 200
 
 
@@ -234,6 +281,30 @@ def test_parquet_is_cut_into_shards_across_its_row_groups(tmp_path: Path) -> Non
     assert urls(shards) == lines
 
 
+def test_row_groups_whose_shards_nobody_wants_are_not_read(tmp_path: Path) -> None:
+    lines = [f"http://a/{number}" for number in range(1000)]
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"url": lines, "n": range(1000)}), path, row_group_size=70)
+    options = ReadOptions(url_list=str(path), number_sample_per_shard=40, save_additional_columns=("n",))
+    whole = list(Reader(options).shards())
+    damaged = bytearray(path.read_bytes())
+    metadata = pq.read_metadata(path)
+    for group in range(metadata.num_row_groups):
+        first = group * 70
+        if {first // 40, (first + 69) // 40}.isdisjoint({3, 4, 24}):
+            for column in range(2):
+                chunk = metadata.row_group(group).column(column)
+                start = chunk.dictionary_page_offset or chunk.data_page_offset
+                damaged[start : start + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    path.write_bytes(damaged)
+    reader = Reader(options)
+    found = list(reader.shards({3, 4, 24}.__contains__))
+    assert found == [whole[3], whole[4], whole[24]]
+    assert reader.rows_read == 120
+    with pytest.raises(ShardError):
+        list(Reader(options).shards())
+
+
 def test_the_url_column_may_be_the_caption_column_too(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("url\nhttp://a\n")
     assert captions(read(tmp_path / "list.csv", caption_col="url")) == ["http://a"]
@@ -251,7 +322,8 @@ def test_the_first_urls_are_those_of_the_list_across_files(tmp_path: Path) -> No
 class Reversed(Txt):
     """An input format that this package does not have: every line is written backwards."""
 
-    def batches(self, file: IO[bytes]) -> Iterator[pa.Table]:
+    def batches(self, file: IO[bytes], path: str, is_needed: IsNeeded) -> Iterator[pa.Table]:
+        del path, is_needed
         yield pa.table({"url": [line.decode()[::-1] for line in file.read().splitlines()]})
 
 
@@ -336,7 +408,7 @@ def test_a_list_in_utf_16_or_32_is_refused_and_told_how_to_convert(
     (tmp_path / f"a.{kind}{compression}").write_bytes(ZIPPERS[compression](text.encode()))
     (tmp_path / f"b.{kind}{compression}").write_bytes(ZIPPERS[compression](text.encode(encoding)))
     said = refused(tmp_path)
-    assert f"b.{kind}{compression} is written in {encoding.upper()}, and a txt or csv list must be UTF-8" in said
+    assert f"b.{kind}{compression} is written in {encoding.upper()}, and a list of text must be UTF-8" in said
     assert f"iconv -f {encoding.upper()} -t UTF-8" in said
 
 

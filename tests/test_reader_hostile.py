@@ -51,6 +51,18 @@ def zipped(data: bytes) -> bytes:
 
 TEXT = "\n".join(TABLE["url"]).encode()
 CSV = TABLE.to_csv(index=False).encode()
+TSV = TABLE.to_csv(index=False, sep="\t").encode()
+JSON = TABLE.to_json(orient="records").encode()
+JSONL = TABLE.to_json(orient="records", lines=True).encode()
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return bytes(sink.getvalue())
+
+
 LISTS: dict[str, Callable[[], bytes]] = {
     "list.txt": lambda: TEXT,
     "list.txt.gz": lambda: gzip.compress(TEXT),
@@ -59,6 +71,13 @@ LISTS: dict[str, Callable[[], bytes]] = {
     "list.csv.gz": lambda: gzip.compress(CSV),
     "list.csv.bz2": lambda: bz2.compress(CSV),
     "list.csv.zip": lambda: zipped(CSV),
+    "list.tsv": lambda: TSV,
+    "list.tsv.zst": lambda: zstd(TSV),
+    "list.json": lambda: JSON,
+    "list.json.gz": lambda: gzip.compress(JSON),
+    "lines.json": lambda: JSONL,
+    "list.jsonl": lambda: JSONL,
+    "list.jsonl.zst": lambda: zstd(JSONL),
     "list.parquet": parquet,
 }
 

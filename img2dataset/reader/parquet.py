@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 from img2dataset.errors import OptionsError
-from img2dataset.reader.base import InputFormat
-from img2dataset.reader.columns import require_columns, wanted_columns
+from img2dataset.reader.base import InputFormat, IsNeeded
+from img2dataset.reader.columns import require_columns, require_texts, wanted_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 LARGEST_BATCH = 65_536  # rows
 
 
 class Parquet(InputFormat):
-    """Columns keep their types; those of URLs, captions and hashes must be texts."""
+    """Columns keep their types; those of URLs, captions and hashes must be texts, or what can be written as one."""
 
     is_text = False
+    seeks = True
 
     def check(self, file: IO[bytes], path: str) -> None:
         import pyarrow as pa
@@ -29,29 +31,34 @@ class Parquet(InputFormat):
         except pa.ArrowInvalid as error:
             raise OptionsError(f"{path} cannot be read as parquet: {error}") from error
         require_columns(schema.names, self.options, path)
-        for option, name in self._text_columns().items():
-            _require_text(option, schema.field(name), path)
+        require_texts(schema, self.options, path)
 
-    def batches(self, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
+    def batches(self, file: IO[bytes], path: str, is_needed: IsNeeded) -> Iterator[pa.Table | pa.RecordBatch]:
         import pyarrow.parquet as pq
 
+        del path
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        first_row = 0
+        for group in range(parquet.num_row_groups):
+            count = parquet.metadata.row_group(group).num_rows
+            yield from self._group(parquet, group) if is_needed(first_row, count) else self._blanks(parquet, count)
+            first_row += count
+
+    def row_count(self, file: IO[bytes]) -> int | None:
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(file).num_rows)
+
+    def _group(self, parquet: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch]:
         batch_size = min(self.options.number_sample_per_shard, LARGEST_BATCH)
         columns = wanted_columns(self.options)
-        yield from pq.ParquetFile(file, pre_buffer=False).iter_batches(batch_size, columns=columns, use_threads=False)
+        yield from parquet.iter_batches(batch_size, row_groups=[group], columns=columns, use_threads=False)
 
-    def _text_columns(self) -> dict[str, str]:
-        """The columns that must be texts, by the option that names them."""
-        options = self.options
-        named = {"url_col": options.url_col, "caption_col": options.caption_col}
-        if options.verify_hash:
-            named["verify_hash"] = options.verify_hash[0]
-        return {option: name for option, name in named.items() if name}
+    def _blanks(self, parquet: pq.ParquetFile, count: int) -> Iterator[pa.Table]:
+        """Nulls in the place of rows that nobody needs: shards are cut at the same places, and nothing is read."""
+        import pyarrow as pa
 
-
-def _require_text(option: str, field: pa.Field, path: str) -> None:
-    import pyarrow as pa
-
-    try:
-        pa.nulls(0, field.type).cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise OptionsError(f"{option} is {field.name!r}, which in {path} is {field.type}; it must be text") from error
+        schema = pa.schema([parquet.schema_arrow.field(name) for name in wanted_columns(self.options)])
+        blank = pa.table([pa.nulls(min(count, LARGEST_BATCH), field.type) for field in schema], schema=schema)
+        for start in range(0, count, LARGEST_BATCH):
+            yield blank.slice(0, count - start)

@@ -25,3 +25,11 @@ def slices(tables: Iterator[pa.Table], count: int) -> Iterator[pa.Table]:
         held, rows = [whole.slice(rows - rows % count)], rows % count
     if rows:
         yield pa.concat_tables(held)
+
+
+def behind(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches without the first so many rows."""
+    for batch in batches:
+        if len(batch) > rows:
+            yield batch.slice(rows)
+        rows = max(0, rows - len(batch))

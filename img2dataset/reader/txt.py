@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 from img2dataset.arrow import strings
 from img2dataset.errors import OptionsError
 from img2dataset.options import ReadOptions
-from img2dataset.reader.base import InputFormat
+from img2dataset.reader.base import InputFormat, IsNeeded
 from img2dataset.shards import KEPT_OF_URL
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20  # bytes read at a time
 HELD = KEPT_OF_URL + 4  # bytes of a line that goes on in the next block: what is kept, and a character that is cut
+
+logger = logging.getLogger(__name__)
 
 
 class Txt(InputFormat):
@@ -27,15 +30,18 @@ class Txt(InputFormat):
         super().__init__(options)
         if asked := _options_that_need_columns(options):
             raise OptionsError(
-                f"{asked[0]} needs columns, and a txt list has only URLs; use input_format=csv or parquet"
+                f"{asked[0]} needs columns, and a txt list has only URLs; give the input_format of a list that has some"
             )
+        if options.caption_col:  # img2dataset 1.x said nothing, and commands for it exist that give both
+            logger.warning("caption_col is ignored: input_format is txt, a list of nothing but URLs")
 
     def check(self, file: IO[bytes], path: str) -> None:
         """Any text will do."""
 
-    def batches(self, file: IO[bytes]) -> Iterator[pa.Table]:
+    def batches(self, file: IO[bytes], path: str, is_needed: IsNeeded) -> Iterator[pa.Table]:
         import pyarrow as pa
 
+        del path, is_needed
         for block in _whole_lines(file):
             lines = [line.removesuffix("\r")[:KEPT_OF_URL] for line in block.decode("utf-8", "replace").split("\n")]
             urls = [line for line in lines if line and not line.isspace()]
@@ -43,7 +49,8 @@ class Txt(InputFormat):
 
 
 def _options_that_need_columns(options: ReadOptions) -> list[str]:
-    asked = [option for option in ("caption_col", "bbox_col", "verify_hash") if getattr(options, option) is not None]
+    asked = [option for option in ("bbox_col", "verify_hash") if getattr(options, option) is not None]
+    asked += ["caption_col"] if options.caption_col and not options.input_format else []
     asked += ["save_additional_columns"] if options.save_additional_columns else []
     asked += ["url_col"] if options.url_col != "url" else []
     return asked

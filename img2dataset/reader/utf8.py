@@ -12,7 +12,7 @@ def require_text(head: bytes, path: str) -> None:
     """Raises `OptionsError` when the beginning of a file is not UTF-8, which has no zeros but stray ones."""
     if encoding := _wide_encoding(head):
         raise OptionsError(
-            f"{path} is written in {encoding}, and a txt or csv list must be UTF-8; "
+            f"{path} is written in {encoding}, and a list of text must be UTF-8; "
             f"convert it: iconv -f {encoding} -t UTF-8 OLD > NEW"
         )
     if _share_of_zeros(head) > STRAY:

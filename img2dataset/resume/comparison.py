@@ -75,13 +75,21 @@ def compare(
         by_place[look(number).origin.list_index].append(look(number))
     for shard in _shards_at(reader, set(by_place)):
         for stats in by_place[shard.index]:
-            fits[stats.shard_id] = _fit(stats, shard, look, stats.shard_id in last, is_vouched_for)
+            fits[stats.shard_id] = fit_of(stats, shard, look, stats.shard_id in last, is_vouched_for)
     return [
         Comparison(
             run,
             begins_alike=run.identity is None or run.identity.is_of(first_urls),
             fits={number: fits[number] for number in run.sampled},
         )
+        for run in runs
+    ]
+
+
+def compare_beginnings(runs: Sequence[Run], first_urls: Sequence[str | None]) -> list[Comparison]:
+    """Each run beside a list that is read once: its first rows alone tell before it is read."""
+    return [
+        Comparison(run, begins_alike=run.identity is not None and run.identity.is_of(first_urls), fits={})
         for run in runs
     ]
 
@@ -95,7 +103,7 @@ def _shards_at(reader: Reader, places: set[int]) -> Iterator[Shard]:
     reader.rows_read = 0
 
 
-def _fit(finished: ShardStats, shard: Shard, look: StatsFiles, is_last: bool, is_vouched_for: bool) -> Fit:
+def fit_of(finished: ShardStats, shard: Shard, look: StatsFiles, is_last: bool, is_vouched_for: bool) -> Fit:
     """How a finished shard compares with the one in its place of the list."""
     if shard.count == finished.count:
         fit = Fit.SAME

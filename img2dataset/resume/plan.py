@@ -12,7 +12,8 @@ from img2dataset.errors import OptionsError
 from img2dataset.fetcher.retries import is_to_retry
 from img2dataset.filesystem import Folder
 from img2dataset.reader import Reader
-from img2dataset.resume.comparison import Comparison, compare
+from img2dataset.resume.comparison import Comparison, compare, compare_beginnings
+from img2dataset.resume.passing import Passing
 from img2dataset.resume.places import Places
 from img2dataset.resume.runs import Run, StatsFiles
 from img2dataset.shards import (
@@ -35,6 +36,7 @@ class ResumePlan:
     line: str
     places: Places
     retry: Collection[int] = ()  # places whose shard is finished, and has rows to try again
+    look: StatsFiles | None = None  # what a list that is read once is compared with as it passes
 
     @property
     def done(self) -> int:
@@ -46,13 +48,17 @@ class ResumePlan:
 
         The shard where a list has grown comes first: while it is short it is the last of its run, and found there.
         """
+        if reader.reads_once and self.look:
+            yield from map(self._numbered, Passing(reader.shards(), self.places, self.look, self.retry).stages())
+            return
         whole, short = self.places.whole, self.places.short
         if short:
-            yield self._numbered(reader, lambda index: index in short)
-        yield self._numbered(reader, lambda index: index in self.retry or (index not in whole and index not in short))
+            yield self._numbered(reader.shards(lambda index: index in short))
+        finished = (whole.keys() | short.keys()).difference(self.retry)
+        yield self._numbered(reader.shards(lambda index: index not in finished))
 
-    def _numbered(self, reader: Reader, wanted: Callable[[int], bool]) -> Iterator[Shard]:
-        for shard in reader.shards(wanted):
+    def _numbered(self, shards: Iterator[Shard]) -> Iterator[Shard]:
+        for shard in shards:
             yield replace(self.places.numbered(shard), retry=shard.index in self.retry)
 
 
@@ -99,7 +105,10 @@ def make_plan(
     if mode == "extend":
         return ResumePlan(contents.extend_line("has shards already (incremental_mode=extend)"), behind_all)
     is_vouched_for = mode in ("incremental", "retry_failed")
-    compared = compare(runs, reader, first_urls, contents.stats, is_vouched_for=is_vouched_for)
+    if reader.reads_once:
+        compared = compare_beginnings(runs, first_urls)
+    else:
+        compared = compare(runs, reader, first_urls, contents.stats, is_vouched_for=is_vouched_for)
     ours = [one for one in compared if one.is_of_list]
     _refuse_in_part(contents, compared, ours)
     if ours:
@@ -126,7 +135,7 @@ def _places(contents: _Contents, last: Run, ours: Sequence[Comparison], identity
 
 def _what_is_missing(contents: _Contents, places: Places, is_wanted: Callable[[str], bool] | None) -> ResumePlan:
     """With `is_wanted`, also the finished shards that have rows with such a message."""
-    plan = ResumePlan("", places)
+    plan = ResumePlan("", places, look=contents.stats)
     line = f"{contents.folder} was made from this list and has {shard_count(plan.done)} of it: doing what is missing"
     if is_wanted is None:
         return replace(plan, line=line)
