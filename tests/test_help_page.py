@@ -51,7 +51,8 @@ Do something.
 
 It is done at once. And without words.
 
-Write options as --name=value, lists as a,b, mappings as JSON, and None for no value; --name alone is true.
+Write options as --name=value, lists as a,b, mappings as JSON, and None for no value; --name alone
+is true.
 
 Options:
 
