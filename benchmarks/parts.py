@@ -14,7 +14,7 @@ from contestants import cache_folder
 from sections import Section, Setup
 
 from img2dataset.filesystem import open_folder
-from img2dataset.formats import WRITERS, load_writer
+from img2dataset.formats import FORMATS, load_format
 from img2dataset.metadata import Sample
 from img2dataset.options import ReadOptions, WriteOptions
 from img2dataset.reader import READERS, Reader
@@ -43,7 +43,7 @@ def writer(setup: Setup) -> Section:
     images = [(setup.corpus / name).read_bytes() for name in setup.names if name.endswith(".jpg")]
     images = [image for image in images if len(image) < 25_000][:100]
     rows = []
-    for output_format in WRITERS:
+    for output_format in FORMATS:
         started = time.process_time()
         _write(shard, Rows.of(shard, options), images, output_format)
         rows.append((output_format, f"{1000 * (time.process_time() - started) / shard.count:.3f}"))
@@ -82,7 +82,7 @@ def _write(shard: Shard, rows: Rows, images: list[bytes], output_format: str) ->
     folder.mkdir()
     options = WriteOptions(output_folder=str(folder), output_format=output_format)
     stats = ShardStats(shard_id=shard.id)
-    with load_writer(output_format)(shard, rows, open_folder(str(folder)), options) as open_writer:
+    with load_format(output_format)(shard, rows, open_folder(str(folder)), options, ["jpg"]) as open_writer:
         for index, url in enumerate(rows.urls):
             sample = Sample(
                 index=index,

@@ -5,27 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
-from img2dataset import defects
-from img2dataset.carried import Carried
-from img2dataset.errors import DownloadError, Reason, ResizeError, SampleError, ShardError
+from img2dataset.errors import ShardError
 from img2dataset.events import Progress, ShardFailure
 from img2dataset.fetcher import Fetcher, FetchRequest, FetchResult
-from img2dataset.filesystem import open_folder
-from img2dataset.formats import load_writer
-from img2dataset.images import ResizedImage, Resizer, Sandbox, read_exif
-from img2dataset.metadata import Sample, digest
+from img2dataset.images import Sandbox
+from img2dataset.open_shard import OpenShard
 from img2dataset.options import FetchOptions, ReadOptions, ResizeOptions, WriteOptions
-from img2dataset.poisoned import PoisonedRows
-from img2dataset.shards import Rows, Shard, sample_key, shard_name, urls_digest
-from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, Origin, ShardStats
-
-if TYPE_CHECKING:
-    from img2dataset.formats import SampleWriter
+from img2dataset.sample_maker import SampleMaker
+from img2dataset.shards import Rows, Shard, shard_name, urls_digest
+from img2dataset.stats import Origin, ShardStats
 
 logger = logging.getLogger(__name__)
 
@@ -48,22 +40,34 @@ class Downloader:
 
     def __call__(self, shards: Iterable[Shard]) -> Iterator[Progress | ShardStats | ShardFailure]:
         with Fetcher(self.fetch) as fetcher, Sandbox(self.resize) as sandbox:
-            yield from _Run(self, fetcher, sandbox).events(shards)
+            yield from _TakenShards(self, fetcher, sandbox).events(shards)
 
 
-class _Run:
-    """The shards that are open in one process.
+@dataclass(slots=True, eq=False)
+class _Taken:
+    """A shard that was taken from the list: what it is open as, or what kept it from opening."""
 
-    The fetcher's feeder thread opens shards (`_requests`), the thread that iterates over `events` does the rest.
+    shard: Shard
+    opened: OpenShard | Exception
+    outstanding: int = 0  # requests whose result has not been worked on
+    is_over: bool = False  # done, or failed: no result is of use to it
+
+
+class _TakenShards:
+    """The shards that one process has taken.
+
+    Two threads share the work. The fetcher's feeder takes shards from the list, opens them and asks for their rows
+    (`_requests`). The thread that iterates over `events` works on the results, and it alone tells what happens. So that
+    it hears of every shard at once, also of one that has nothing to fetch or that cannot be opened, the first request
+    of a shard has no rows and no URL: the fetcher gives it back right away.
     """
 
-    def __init__(self, plan: Downloader, fetcher: Fetcher, sandbox: Sandbox) -> None:
-        self._plan = plan
+    def __init__(self, options: Downloader, fetcher: Fetcher, sandbox: Sandbox) -> None:
+        self._options = options
         self._fetcher = fetcher
-        self._work = _RowWork(plan, sandbox)
-        self._open: set[_OpenShard] = set()  # not by number: a shard that failed may be back before its last result
+        self._maker = SampleMaker(options.read, options.resize, options.write, sandbox)
+        self._taken: set[_Taken] = set()  # not by number: a shard that failed may be back before its last result
         self._unsettled = 0  # requests whose result has not been worked on
-        self._failures: deque[ShardFailure] = deque()  # of shards that could not be opened
         self._closed = False
         self._changed = threading.Condition()
 
@@ -72,244 +76,111 @@ class _Run:
         try:
             waiting_since = time.perf_counter()
             for result in self._fetcher.fetch(self._requests(shards)):
-                shard, rows = self._claim(result)
-                shard.seconds["waiting"] += time.perf_counter() - waiting_since
-                if rows:
-                    yield from self._settle(shard, rows, result)
-                self._settled(shard)
-                yield from self._unopened()
+                waited = time.perf_counter() - waiting_since
+                taken, rows = cast("tuple[_Taken, list[int]]", result.id)  # as _requests put it there
+                if not taken.is_over:
+                    yield from self._work_on(taken, rows, result, waited)
+                self._settled(taken)
                 waiting_since = time.perf_counter()
-            yield from self._unopened()
         finally:
-            with self._changed:
-                self._closed = True
-                self._changed.notify()
-            for shard in list(self._open):
-                shard.abort()
+            self._close()
+
+    # The feeder's thread
 
     def _requests(self, shards: Iterable[Shard]) -> Iterator[FetchRequest]:
         for shard in shards:
-            try:
-                opened = _OpenShard(shard, self._plan)
-                groups = opened.groups()
-            except (ShardError, OSError) as error:
-                self._failures.append(ShardFailure(shard.id, str(error)))
-                continue
-            except Exception as error:  # whatever it is, it fails this shard, is reported, and fails no other
-                logger.warning("shard %s cannot be opened", shard.id, exc_info=True)
-                self._failures.append(ShardFailure(shard.id, f"{type(error).__name__}: {error}"))
-                continue
+            taken, wanted = self._take(shard)
+            taken.outstanding = 1 + len(wanted)
             with self._changed:
-                self._open.add(opened)
-                self._unsettled += len(groups)
-            for place, rows in enumerate(groups):
-                if opened.failed:
-                    self._settled(opened, len(groups) - place)
+                self._taken.add(taken)
+                self._unsettled += taken.outstanding
+            yield FetchRequest((taken, []), "")
+            for place, (url, rows) in enumerate(wanted):
+                if taken.is_over:
+                    self._settled(taken, len(wanted) - place)
                     break
-                yield FetchRequest((opened, rows), opened.rows.urls[rows[0]] or "")
+                yield FetchRequest((taken, rows), url)
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._may_open_another())
+                self._changed.wait_for(lambda: self._closed or self._may_take_another())
                 if self._closed:
                     return
 
-    def _unopened(self) -> Iterator[ShardFailure]:
-        while self._failures:
-            yield self._failures.popleft()
-
-    def _may_open_another(self) -> bool:
-        """Another shard is opened as soon as threads would be idle without it."""
-        return len(self._open) < MAX_OPEN_SHARDS and self._unsettled < self._plan.fetch.thread_count
-
-    def _claim(self, result: FetchResult) -> tuple[_OpenShard, list[int]]:
-        shard, rows = cast("tuple[_OpenShard, list[int]]", result.id)  # as _requests put it there
-        return shard, [] if shard.failed else rows
-
-    def _settle(
-        self, shard: _OpenShard, rows: list[int], result: FetchResult
-    ) -> Iterator[Progress | ShardStats | ShardFailure]:
-        """Work on the rows of one URL; complete the shard when they are its last."""
+    def _take(self, shard: Shard) -> tuple[_Taken, list[tuple[str, list[int]]]]:
+        """Open a shard. Returns what it is open as, and what it wants to have fetched."""
         try:
-            shard.stats.attempts += result.attempts
-            shard.stats.bytes_downloaded += len(result.body or b"")
-            yield shard.progress(rows[0])
-            samples = list(self._work.samples(shard, rows, result))
-            yield shard.progress(None)  # what happens from here on is not the row's fault
-            for sample in samples:
-                shard.keep(sample)
-            if shard.is_complete:
-                yield shard.commit()
-        except Exception as error:  # whatever it is, it fails this shard, is reported, and fails no other
-            logger.warning("shard %s failed", shard.shard.id, exc_info=True)
-            shard.abort()
-            yield ShardFailure(shard.shard.id, f"{type(error).__name__}: {error}")
+            rows = Rows.of(shard, self._options.read)
+            opened = OpenShard(
+                shard, rows, _origin(shard, rows, self._options), self._options.read, self._options.write
+            )
+            return _Taken(shard, opened), opened.to_fetch()
+        except Exception as error:  # noqa: BLE001 - raised again in the other thread, where it fails this shard
+            return _Taken(shard, error), []
 
-    def _settled(self, shard: _OpenShard, requests: int = 1) -> None:
+    def _may_take_another(self) -> bool:
+        """Another shard is taken as soon as threads would be idle without it."""
+        return len(self._taken) < MAX_OPEN_SHARDS and self._unsettled < self._options.fetch.thread_count
+
+    # The other thread
+
+    def _work_on(
+        self, taken: _Taken, rows: list[int], result: FetchResult, waited: float
+    ) -> Iterator[Progress | ShardStats | ShardFailure]:
+        """Work on the rows of one URL; whatever is raised fails this shard, is told, and fails no other."""
+        try:
+            if isinstance(taken.opened, Exception):
+                raise taken.opened
+            taken.opened.seconds["waiting"] += waited
+            yield from self._settle(taken.opened, rows, result)
+            if taken.opened.is_complete:
+                yield from taken.opened.commit()
+                taken.is_over = True
+                yield taken.opened.stats
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            taken.is_over = True
+            if isinstance(taken.opened, OpenShard):
+                taken.opened.fail(error)
+            yield ShardFailure(taken.shard.id, _told(error, self._name(taken.shard)))
+
+    def _settle(self, shard: OpenShard, rows: list[int], result: FetchResult) -> Iterator[Progress]:
+        yield from shard.fill()
+        if not rows:
+            return
+        shard.count_fetch(result.attempts, len(result.body or b""))
+        yield shard.progress(rows[0])
+        samples = list(self._maker.samples(shard, rows, result))
+        yield shard.progress(None)  # what happens from here on is not the row's fault
+        for sample in samples:
+            shard.keep(sample)
+
+    def _name(self, shard: Shard) -> str:
+        return shard_name(shard.id, self._options.write.oom_shard_count)
+
+    def _settled(self, taken: _Taken, requests: int = 1) -> None:
         with self._changed:
             self._unsettled -= requests
-            shard.outstanding -= requests
-            if not shard.outstanding:
-                self._open.remove(shard)
+            taken.outstanding -= requests
+            if not taken.outstanding:
+                self._taken.remove(taken)
             self._changed.notify()
 
-
-class _OpenShard:
-    """A shard under way: its rows, its writer and its counts."""
-
-    def __init__(self, shard: Shard, plan: Downloader) -> None:
-        self.shard = shard
-        self.rows = Rows.of(shard, plan.read)
-        self.stats = ShardStats(shard_id=shard.id, start_time=time.time(), origin=_origin(shard, self.rows, plan))
-        self.seconds = dict.fromkeys(("waiting", "resizing", "writing"), 0.0)
-        self.failed = False
-        self.outstanding = 0
-        self._plan = plan
-        self._folder = open_folder(plan.write.output_folder)
-        self._poisoned = PoisonedRows(
-            self._folder, shard_name(shard.id, plan.write.oom_shard_count), self.stats.origin.url_digest or ""
-        )
-        self.poisoned = self._poisoned.together_with(shard.poisoned)
-        self._carried = Carried(shard, self._folder, plan.read, plan.write) if shard.retry else None
-        self._writer: SampleWriter | None = None
-
-    def groups(self) -> list[list[int]]:
-        """The rows that want the same bytes: a URL that stands more than once is fetched once."""
-        by_url: dict[str | None, list[int]] = {}
-        for row, url in enumerate(self.rows.urls):
-            if self._carried is None or row in self._carried.to_retry:
-                by_url.setdefault(url, []).append(row)
-        if not by_url:
-            raise ShardError("its stats promise rows to retry and its metadata has none; verify --repair removes it")
-        self.outstanding = len(by_url)
-        return list(by_url.values())
-
-    def progress(self, row: int | None) -> Progress:
-        """What is announced before `row` is decoded and, None, after."""
-        return Progress(self.shard.id, row, self.stats.count, self.stats.successes)
-
-    def keep(self, sample: Sample) -> None:
-        """Write a sample and count it."""
-        started = time.perf_counter()
-        if self._writer is None:
-            options = self._plan.write
-            self._writer = load_writer(options.output_format)(self.shard, self.rows, self._folder, options)
-            for carried in self._carried.samples() if self._carried else ():
-                self._write(self._writer, carried)
-        self._write(self._writer, sample)
-        self.seconds["writing"] += time.perf_counter() - started
-
-    def _write(self, writer: SampleWriter, sample: Sample) -> None:
-        writer.write(sample)
-        self.stats.record(sample.status, sample.error_message)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every row has been counted."""
-        return self.stats.count == self.shard.count
-
-    def commit(self) -> ShardStats:
-        """Make the shard visible."""
-        if self._writer is None:
-            raise ShardError("nothing was written")
-        self.stats.end_time = time.time()
-        self.stats.seconds = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
-        if self.poisoned:
-            self._poisoned.forget()
-        with self._writer:
-            self._writer.commit(self.stats)
-        self._writer = None
-        return self.stats
-
-    def abort(self) -> None:
-        """Leave nothing of the shard behind."""
-        self.failed = True
-        if self._writer is not None:
-            self._writer.__exit__(None, None, None)
-            self._writer = None
+    def _close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        for taken in list(self._taken):
+            if isinstance(taken.opened, OpenShard):
+                taken.opened.close()
 
 
-class _RowWork:
-    """Fetched bytes → samples."""
-
-    def __init__(self, plan: Downloader, sandbox: Sandbox) -> None:
-        self._plan = plan
-        self._resizer = Resizer(plan.resize, sandbox)
-
-    def samples(self, shard: _OpenShard, rows: list[int], result: FetchResult) -> Iterator[Sample]:
-        """A sample for each of the rows that asked for these bytes; the picture is made once where it is the same."""
-        made: dict[Any, Sample] = {}
-        poisoned = shard.poisoned.get(rows[0])  # the row that stands for them all when it is announced
-        for row in rows:
-            ask = repr((_at(shard.rows.boxes, row), _at(shard.rows.expected_digests, row)))
-            if ask not in made:
-                made[ask] = self._sample(shard, row, result, poisoned)
-            yield replace(made[ask], **self._identity(shard, row))
-
-    def _identity(self, shard: _OpenShard, row: int) -> dict[str, Any]:
-        read, write = self._plan.read, self._plan.write
-        return {
-            "index": row,
-            "key": sample_key(shard.shard.id, row, read.number_sample_per_shard, write.oom_shard_count),
-            "url": shard.rows.urls[row],
-            "caption": _at(shard.rows.captions, row),
-        }
-
-    def _sample(self, shard: _OpenShard, row: int, result: FetchResult, poisoned: str | None) -> Sample:
-        """The one place where a failed row is recorded."""
-        sample = Sample(
-            **self._identity(shard, row),
-            status=SUCCESS,
-            http_status=result.http_status,
-            final_url=result.final_url,
-            attempts=result.attempts,
-        )
-        started = time.perf_counter()
-        try:
-            self._fill(sample, shard, result, poisoned)
-        except DownloadError as error:
-            sample.status, sample.error_message = FAILED_TO_DOWNLOAD, str(error)
-        except SampleError as error:
-            sample.status, sample.error_message = FAILED_TO_RESIZE, str(error)
-        except MemoryError:
-            sample.status, sample.error_message = FAILED_TO_RESIZE, Reason.IMAGE_MEMORY
-        except ShardError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a mistake of ours that a file has found costs the file's row
-            sample.status, sample.error_message = FAILED_TO_RESIZE, Reason.INTERNAL_ERROR
-            defects.tell(error, sample.url or "")
-        shard.seconds["resizing"] += time.perf_counter() - started
-        return sample
-
-    def _fill(self, sample: Sample, shard: _OpenShard, result: FetchResult, poisoned: str | None) -> None:
-        if result.body is None:
-            raise DownloadError(result.error)
-        self._check_digest(result.body, _at(shard.rows.expected_digests, sample.index))
-        if self._plan.write.compute_hash:
-            sample.digest = digest(result.body, self._plan.write.compute_hash)
-        if poisoned:
-            raise ResizeError(poisoned)
-        image = self._resizer(result.body, _at(shard.rows.boxes, sample.index))
-        _take(sample, image)
-        if self._plan.write.extract_exif:
-            sample.exif = read_exif(result.body)
-
-    def _check_digest(self, body: bytes, expected: str | None) -> None:
-        if self._plan.read.verify_hash is None:
-            return
-        if expected is None or digest(body, self._plan.read.verify_hash[1]) != expected.lower():
-            raise DownloadError(Reason.HASH_MISMATCH)
+def _told(error: Exception, name: str) -> str:
+    """What is said of a shard that failed; where the error does not say it all, its traceback is logged."""
+    if isinstance(error, ShardError):
+        return str(error)
+    logger.warning("shard %s failed", name, exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
-def _take(sample: Sample, image: ResizedImage) -> None:
-    sample.image, sample.extension = image.data, image.extension
-    sample.width, sample.height = image.width, image.height
-    sample.original_width, sample.original_height = image.original_width, image.original_height
-
-
-def _at(values: list[Any] | None, row: int) -> Any:
-    return None if values is None else values[row]
-
-
-def _origin(shard: Shard, rows: Rows, plan: Downloader) -> Origin:
+def _origin(shard: Shard, rows: Rows, options: Downloader) -> Origin:
     """What makes a stats file tell its own story: resume needs nothing else."""
     return Origin(
         list_index=shard.index,
@@ -317,5 +188,5 @@ def _origin(shard: Shard, rows: Rows, plan: Downloader) -> Origin:
         input_file=shard.source,
         first_row=shard.first_row,
         url_digest=urls_digest(rows.urls),
-        options=plan.output_options,
+        options=options.output_options,
     )

@@ -280,12 +280,12 @@ def _check_names(
     """The names of formats, engines, resolvers and distributors stand in the tables of their packages."""
     from img2dataset.distributor import DISTRIBUTORS
     from img2dataset.fetcher import FETCHERS, RESOLVERS
-    from img2dataset.formats import WRITERS
+    from img2dataset.formats import FORMATS
     from img2dataset.reader import READERS
 
     if input_format is not None:
         check("input_format", input_format, Annotated[str, one_of(READERS)])
-    check("output_format", output_format, Annotated[str, one_of(WRITERS)])
+    check("output_format", output_format, Annotated[str, one_of(FORMATS)])
     check("http_client", http_client, Annotated[str, one_of(FETCHERS)])
     check("resolver", resolver, Annotated[str, one_of(RESOLVERS)])
     if distributor in LATER_DISTRIBUTORS:

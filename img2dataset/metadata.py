@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from img2dataset.arrow import integers, strings
@@ -38,6 +38,10 @@ class Sample:
     attempts: int = 0
     image: bytes | None = None  # encoded; None when the row failed
     extension: str | None = None  # of the image, without a dot
+
+
+IDENTITY = ("index", "key", "url", "caption")  # what the list says of a sample
+OUTCOME = tuple(field.name for field in fields(Sample) if field.name not in (*IDENTITY, "image"))  # what became of it
 
 
 def digest(body: bytes, algorithm: str) -> str:

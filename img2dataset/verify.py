@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
 from img2dataset.events import ShardFailure
+from img2dataset.formats import FORMATS, Parts, image_of, load_format, suffixes
 from img2dataset.kinds import check
 from img2dataset.options import RunOptions
-from img2dataset.resume.finished import SAMPLES, UNREADABLE, FinishedShard, Parts, image_of, unusable
+from img2dataset.resume.finished import UNREADABLE, FinishedShard, unusable
 from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardStats
 from img2dataset.streams import open_closed_streams, unfailing
@@ -73,7 +74,7 @@ def _shards(files: Sequence[str]) -> list[str]:
     """The names of the finished shards, and of what looks like one that is not."""
     finished = {name.removesuffix(STATS_SUFFIX) for name in files if is_stats_file(name)}
     digits = {len(name) for name in finished}
-    data = {name.removesuffix(".tar").removesuffix(".parquet") for name in files}
+    data = {name.removesuffix(suffix) for suffix in suffixes() for name in files}
     return sorted(finished | {name for name in data if name.isdecimal() and len(name) in digits})
 
 
@@ -184,9 +185,9 @@ def _compare_with_stats(statuses: dict[str, str], stats: ShardStats) -> None:
 def _output_format(stats: ShardStats, name: str, files: Collection[str]) -> str:
     """As the stats say, or for a folder of img2dataset 1.x by what is there."""
     if output_format := stats.origin.output_format:
-        _require(output_format in SAMPLES, f"its stats tell of an unknown output_format, {output_format!r}")
+        _require(output_format in FORMATS, f"its stats tell of an unknown output_format, {output_format!r}")
         return output_format
-    return "webdataset" if f"{name}.tar" in files else "files" if name in files else "parquet"
+    return next((kind for kind in FORMATS if load_format(kind).is_there(name, files)), "parquet")
 
 
 def _check_sample(key: str, parts: Parts, decode: bool) -> None:

@@ -321,11 +321,14 @@ def _image(handler: _Handler) -> None:
 
 @endpoint("photo")
 def _photo(handler: _Handler) -> None:
-    """``/photo/<width>x<height>.<jpg|png|webp>?seed=n&delay=0``: a generated image."""
+    """``/photo/<width>x<height>.<jpg|png|webp>?seed=n&delay=0&jitter=0``: a generated image, after a while.
+
+    The jitter is the longest time that it may take more, at random.
+    """
     size, _, extension = handler.rest_of_path.partition(".")
     width, _, height = size.partition("x")
     body = photo(int(width), int(height), extension, int(handler.parameter("seed", "0")))
-    handler.pause(float(handler.parameter("delay", "0")))
+    handler.pause(float(handler.parameter("delay", "0")) + random.uniform(0, float(handler.parameter("jitter", "0"))))
     handler.send(200, body, CONTENT_TYPES[extension])
 
 

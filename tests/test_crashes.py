@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -152,6 +153,99 @@ def test_a_later_run_remembers_which_image_is_deadly(
     assert "SIGSEGV" not in said
     assert checked_metadata(out, urls)["error_message"].dropna().to_dict() == {0: Reason.WORKER_DIED}
     assert hidden(out) == []
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder of every process that is started: the spools of an object store are there."""
+    path = tmp_path / "temporary"
+    path.mkdir()
+    monkeypatch.setenv("TMPDIR", str(path))
+    return path
+
+
+@pytest.fixture(params=["local", "s3"])
+def output_folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "out") if request.param == "local" else request.getfixturevalue("s3_bucket") + "/out"
+
+
+def fetched(output_folder: str, tmp_path: Path) -> Path:
+    """The dataset on this machine."""
+    if "://" in output_folder:
+        files = fsspec.filesystem("s3")
+        files.invalidate_cache()
+        files.get(f"{output_folder}/", f"{tmp_path / 'fetched'}/", recursive=True)
+    return tmp_path / ("fetched" if "://" in output_folder else "out")
+
+
+@pytest.mark.parametrize("output_format", ["files", "webdataset", "parquet"])
+def test_the_worker_that_takes_over_fetches_only_what_is_not_settled(
+    server: MockServer,
+    tmp_path: Path,
+    temporary: Path,
+    output_folder: str,
+    marked: Callable[[str], str],
+    output_format: str,
+) -> None:
+    urls = photos(server, 30)
+    urls[5], urls[29] = server.url("/status/404"), marked("CRASH")
+    words = [write_list(tmp_path / "list.txt", urls), f"--output_folder={output_folder}", "--image_size=64"]
+    code, said = run(*words, f"--output_format={output_format}", "--thread_count=1")
+    assert code == 0, said
+    assert said.count("killed by SIGSEGV") == 2
+    asked = Counter(server.paths())
+    assert asked.pop(urls[29].removeprefix(server.url(""))) == 3
+    assert set(asked.values()) == {1}
+    out = fetched(output_folder, tmp_path)
+    assert checked_metadata(out, urls)["error_message"].dropna().to_dict() == {5: "http 404", 29: Reason.WORKER_DIED}
+    assert stats(out)["successes"] == 28
+    record = json.loads((out / "00000_stats.json").read_text())
+    assert record["attempts"] == 30
+    assert_finished_shards_are_sound(out)
+    assert hidden(out) == list(temporary.iterdir()) == []
+
+
+def test_a_shard_that_is_tried_again_fetches_nothing_twice(server: MockServer, tmp_path: Path) -> None:
+    urls = photos(server, 20)
+    out = tmp_path / "out"
+    in_the_way = out / ".00000_stats.json.img2dataset-commit"
+    words = [write_list(tmp_path / "list.txt", urls), f"--output_folder={out}", "--max_shard_retry=100"]
+    with running(words) as process:
+        wait_for(lambda: server.requests)
+        in_the_way.write_text("a commit record that is damaged: the next commit is refused")
+        assert process.stderr
+        while "is tried again later" not in process.stderr.readline():
+            pass
+        in_the_way.unlink()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    checked_metadata(out, urls)
+    assert len(server.requests) == 20
+    assert hidden(out) == []
+
+
+@pytest.mark.parametrize("strike", [signal.SIGTERM, signal.SIGKILL])
+def test_no_spool_stays_when_a_run_has_ended_or_the_next_begins(
+    server: MockServer, tmp_path: Path, temporary: Path, output_folder: str, strike: signal.Signals
+) -> None:
+    urls = [*photos(server, 20), server.url("/silent")]
+    words = [write_list(tmp_path / "list.txt", urls), f"--output_folder={output_folder}", "--thread_count=2"]
+    words += ["--output_format=webdataset", "--timeout=2", "--retries=0"]
+    place = temporary if "://" in output_folder else tmp_path / "out"
+    with running(words) as process:
+        wait_for(lambda: list(place.rglob(".00000.img2dataset-open")))
+        assert not [name for name in open_folder(output_folder).names() if "open" in name]
+        wait_for(lambda: len(server.requests) > 10)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(strike)
+        process.communicate(timeout=20)
+    psutil.wait_procs(workers, timeout=10)
+    assert bool(list(place.rglob(".00000.img2dataset-open"))) == (strike == signal.SIGKILL)
+    code, said = run(*words)
+    assert code == 0, said
+    out = fetched(output_folder, tmp_path)
+    checked_metadata(out, urls)
+    assert hidden(out) == list(temporary.iterdir()) == []
 
 
 def test_the_deadly_rows_of_another_list_say_nothing(server: MockServer, tmp_path: Path) -> None:

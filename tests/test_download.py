@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 import time
 from collections import Counter
@@ -303,6 +304,86 @@ def test_rows_that_failed_for_a_passing_reason_are_tried_again_under_their_keys(
         assert (again.shards, again.count, again.attempts) == (1, 6, 1)
         pd.testing.assert_frame_equal(metadata(out / output_format), before)
         checked_metadata(out / output_format, rows)
+
+
+@pytest.mark.parametrize("output_format", ["files", "webdataset", "parquet"])
+def test_additional_columns_may_be_called_as_we_call_things(
+    server: MockServer, tmp_path: Path, output_format: str
+) -> None:
+    """``index`` is what pandas calls the column of an index that is saved."""
+    urls = [photo(server, 0), server.url("/status/503"), server.url("/status/404")]
+    names = ["index", "image", "digest", "extension", "key_of_mine"]
+    columns = {name: [f"{name} {row}" for row in range(3)] for name in names}
+    pq.write_table(pa.table({"url": urls, **columns}), tmp_path / "list.parquet")
+    out = tmp_path / "out"
+    options = {"save_additional_columns": names, "retries": 0, "output_format": output_format, "thread_count": 2}
+    for mode in ("auto", "retry_failed"):
+        download(str(tmp_path / "list.parquet"), output_folder=str(out), incremental_mode=mode, **options)  # type: ignore[arg-type]
+        table = checked_metadata(out, urls)
+        assert {name: table[name].tolist() for name in names} == columns
+        assert verify(str(out)) == {}
+
+
+def test_the_same_samples_give_the_same_tars_whatever_order_they_come_in(server: MockServer, tmp_path: Path) -> None:
+    rows = [server.url(f"/photo/{60 + n}x64.jpg?seed={n % 5}&jitter=0.3") for n in range(60)]
+    rows[7] = server.url("/status/404")
+    url_list = write_list(tmp_path / "list.txt", rows)
+    outs = (tmp_path / "one", tmp_path / "two")
+    for out, threads in zip(outs, (3, 30), strict=True):
+        options = {"output_format": "webdataset", "number_sample_per_shard": 30, "thread_count": threads}
+        download(url_list, output_folder=str(out), **options)  # type: ignore[arg-type]
+    for name in ("00000.tar", "00001.tar", "00000.parquet"):
+        assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
+    with tarfile.open(outs[0] / "00000.tar") as tar:
+        members = tar.getmembers()
+    assert [member.name for member in members] == sorted(member.name for member in members)
+    assert len({(member.mtime, member.uname, member.gname, member.uid, member.gid) for member in members}) == 1
+
+
+def test_while_a_shard_commits_the_fetches_go_on(
+    server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook/sitecustomize.py").write_text(SLOW_COMMIT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "hook"), *sys.path]))
+    rows = [server.url(f"/photo/64x64.jpg?row={n}&delay={0.1 * (n >= 10)}") for n in range(110)]
+    out = tmp_path / "out"
+    words = [write_list(tmp_path / "list.txt", rows), f"--output_folder={out}", "--output_format=webdataset"]
+    with start(*words, "--number_sample_per_shard=10", "--thread_count=4") as process:
+        wait_for(lambda: list(out.glob(".00000.tar.*.tmp")))
+        asked = len(server.requests)
+        wait_for((out / "00000_stats.json").exists)
+        asked_meanwhile = len(server.requests) - asked
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert asked_meanwhile >= 6, asked_meanwhile
+    checked_metadata(out, rows)
+
+
+SLOW_COMMIT = """
+import time
+from img2dataset.formats.webdataset import WebDatasetFormat
+
+def write(self, sample, original=WebDatasetFormat._write):
+    time.sleep(0.1 * (self.name == "00000"))
+    return original(self, sample)
+
+WebDatasetFormat._write = write
+"""
+
+
+def test_a_list_of_shards_of_which_none_can_be_opened_is_given_up_early(server: MockServer, tmp_path: Path) -> None:
+    rows = [server.url(f"/status/503?row={n}") for n in range(200)]
+    out = tmp_path / "out"
+    words = [write_list(tmp_path / "list.txt", rows), f"--output_folder={out}", "--output_format=webdataset"]
+    words += ["--number_sample_per_shard=1", "--thread_count=8", "--retries=0"]
+    assert run(*words)[0] == 0
+    for path in out.glob("*.parquet"):
+        path.unlink()
+    code, said = run(*words, "--incremental_mode=retry_failed")
+    assert code == 1, said
+    assert "stopped early: 20 shards in a row failed" in said
+    assert 20 <= said.count("tried again later") <= 26
 
 
 def test_download_works_from_a_script_without_a_main_guard(server: MockServer, tmp_path: Path) -> None:

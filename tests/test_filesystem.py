@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dataset import run
+from fsspec.asyn import AsyncFileSystem
 
 from img2dataset.errors import OptionsError
-from img2dataset.filesystem import Folder, open_folder, remote
+from img2dataset.filesystem import Folder, open_folder
 from img2dataset.filesystem.records import text_of
+from img2dataset.filesystem.remote import RemoteFolder
+from img2dataset.filesystem.store import Store
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -27,14 +35,14 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 
 
 def commit(folder: Folder, files: dict[str, bytes]) -> None:
-    with folder.transaction() as transaction:
+    with folder.transaction(list(files)) as transaction:
         for name, data in files.items():
             transaction.open(name).write(data)
         transaction.commit()
 
 
 def test_a_transaction_is_invisible_until_it_is_committed(folder: Folder) -> None:
-    with folder.transaction() as transaction:
+    with folder.transaction(["00000.tar", "00001", "00000_stats.json"]) as transaction:
         transaction.open("00000.tar").write(b"tar")
         transaction.open_folder("00001")
         transaction.open("00000_stats.json").write(b"{}")
@@ -45,7 +53,7 @@ def test_a_transaction_is_invisible_until_it_is_committed(folder: Folder) -> Non
 
 
 def test_a_transaction_left_without_commit_leaves_nothing(folder: Folder) -> None:
-    with pytest.raises(RuntimeError), folder.transaction() as transaction:
+    with pytest.raises(RuntimeError), folder.transaction(["00000.tar", "00001"]) as transaction:
         transaction.open("00000.tar").write(b"x" * 1_000_000)
         transaction.open_folder("00001")
         transaction.write_into("00001", "000010000.jpg", b"jpg")
@@ -57,7 +65,7 @@ def test_a_transaction_left_without_commit_leaves_nothing(folder: Folder) -> Non
 
 def test_a_commit_replaces_files_and_folders(folder: Folder) -> None:
     for content in (b"old", b"new"):
-        with folder.transaction() as transaction:
+        with folder.transaction(["00000", "00000_stats.json"]) as transaction:
             transaction.open_folder("00000")
             transaction.write_into("00000", f"{content.decode()}.jpg", content)
             transaction.write_into("00000", "both.jpg", content)
@@ -125,7 +133,7 @@ STORE_STEPS = ("pipe", "pipe_file", "copy", "rm", "open")
 
 def write_version(folder: Folder, version: bytes) -> None:
     """A shard in which every file tells its version, and one image is the version's own."""
-    with folder.transaction() as transaction:
+    with folder.transaction(["00000", "00000.parquet", "00000_stats.json"]) as transaction:
         transaction.open_folder("00000")
         for name in (f"{version.decode()}.jpg", "both.jpg"):
             transaction.write_into("00000", name, version)
@@ -152,9 +160,9 @@ def cut(path: str, steps: int, action: Callable[[], object], *, stays_dead: bool
         if "://" in path:
             from s3fs.core import S3File
 
-            call = remote._Store.__getattr__
+            call = Store.__getattr__
             guarded = lambda store, name: cutter.guard(call(store, name)) if name in STORE_STEPS else call(store, name)  # noqa: E731
-            patch.setattr(remote._Store, "__getattr__", guarded)
+            patch.setattr(Store, "__getattr__", guarded)
             patch.setattr(S3File, "commit", cutter.guard(S3File.commit))
         else:
             for name in LOCAL_STEPS:
@@ -252,7 +260,7 @@ def test_an_image_that_does_not_fit_is_an_error_and_no_shorter_image(tmp_path: P
 import resource
 from img2dataset.filesystem import open_folder
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-with open_folder({str(tmp_path)!r}).transaction() as transaction:
+with open_folder({str(tmp_path)!r}).transaction(["00000"]) as transaction:
     transaction.open_folder("00000")
     transaction.write_into("00000", "a.jpg", b"x" * 1001)
 """
@@ -265,6 +273,96 @@ def test_of_two_that_write_a_new_file_one_succeeds(folder: Folder) -> None:
     assert folder.write_new("lock", b"one")
     assert not folder.write_new("lock", b"two")
     assert folder.read("lock") == b"one"
+
+
+def test_a_run_that_sweeps_at_its_end_does_not_disturb_the_next_that_begins(folder: Folder) -> None:
+    """Until it has the lock, the next one has only its probe there, and the lock that it is about to place."""
+    swept = threading.Event()
+
+    def sweep() -> None:
+        while not swept.is_set():
+            folder.recover()
+
+    sweeping = threading.Thread(target=sweep)
+    sweeping.start()
+    try:
+        for number in range(100 if "://" not in folder.path else 10):
+            folder.make()
+            assert folder.write_new(f"lock {number}", b"mine")
+    finally:
+        swept.set()
+        sweeping.join()
+    assert all(name.startswith("lock ") for name in folder.names())
+
+
+class ReadOnlyStore(BaseHTTPRequestHandler):
+    """A store of S3's kind that shows everything and takes nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.answer(200, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+
+    def do_HEAD(self) -> None:
+        self.answer(404, "")
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(403, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+
+    def answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_store_that_may_not_be_written_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "list.txt").write_text("http://127.0.0.1:9/a.jpg\n")
+    with ThreadingHTTPServer(("127.0.0.1", 0), ReadOnlyStore) as store:
+        threading.Thread(target=store.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{store.server_port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        began = time.monotonic()
+        code, said = run(tmp_path / "list.txt", "--output_folder=s3://read-only/out")
+        store.shutdown()
+    assert code == 2, said
+    assert "'s3://read-only/out', which cannot be written: Access Denied" in said
+    assert time.monotonic() - began < 5
+
+
+class SlowStore(AsyncFileSystem):
+    """A store in which every file takes a while, and several at once no longer than one."""
+
+    protocol = "slow"
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        await asyncio.sleep(0.05)
+        return path.encode()[start:end]
+
+
+def test_a_store_is_asked_for_many_files_at_a_time() -> None:
+    folder = RemoteFolder("slow://out", Store(SlowStore(), "out"))
+    names = [f"{number}.jpg" for number in range(200)]
+    began = time.monotonic()
+    assert list(folder.read_each(names)) == [(name, f"out/{name}".encode()) for name in names]
+    assert time.monotonic() - began < 200 * 0.05 / 4
+
+
+def test_a_folder_of_many_files_goes_up_as_it_is_written_and_is_taken_back_when_it_is_not_committed(
+    s3_bucket: str,
+) -> None:
+    folder = open_folder(s3_bucket + "/out")
+    with folder.transaction(["00000", "00000_stats.json"]) as transaction:
+        transaction.open_folder("00000")
+        for number in range(150):
+            transaction.write_into("00000", f"{number:03d}.jpg", b"x")
+        assert len(folder.inside("00000").names()) == 128
+    assert everything(folder) == []
 
 
 def test_a_folder_that_is_not_there_has_no_names(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from PIL import Image
 
 from img2dataset import download
 from img2dataset.filesystem import open_folder
-from img2dataset.resume.finished import SAMPLES, image_of
+from img2dataset.formats import image_of, load_format
 from img2dataset.verify import check_shard
 
 KILLS = int(os.environ.get("IMG2DATASET_TEST_KILLS", "25"))
@@ -65,7 +65,7 @@ def images(folder: Path, output_format: str) -> dict[str, str]:
     found = {}
     names = [path.name.removesuffix("_stats.json") for path in folder.glob("*_stats.json")]
     for name in names:
-        for key, parts in SAMPLES[output_format](open_folder(str(folder)), name):
+        for key, parts in load_format(output_format).read(open_folder(str(folder)), name):
             image = image_of(parts)
             assert image
             assert key not in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import img2dataset.distributor
 import img2dataset.main  # under that name stands the function, as in 1.47
 
 PACKAGE = Path(img2dataset.__file__).parent
+PAGES = PACKAGE.parent / "docs"
 ROOMS = [  # each imports only from those before it
-    *("_version", "errors", "defects", "interpreter", "tables", "kinds", "options", "filesystem", "arrow", "shards"),
-    *("events", "metadata", "stats", "streams", "reader", "fetcher", "images", "formats", "resume", "poisoned"),
-    *("carried", "downloader", "distributor", "loggers", "verify", "run", "blurrer", "short_forms"),
-    *("help_page", "command_line", "main", "__init__", "__main__"),
+    *("_version", "errors", "defects", "interpreter", "streams", "tables", "kinds", "options", "filesystem", "shards"),
+    *("arrow", "events", "metadata", "stats", "reader", "fetcher", "images", "formats", "spool", "poisoned", "resume"),
+    *("open_shard", "sample_maker", "downloader", "distributor", "loggers", "verify", "run", "blurrer"),
+    *("short_forms", "help_page", "command_line", "main", "__init__", "__main__"),
 ]
 
 
@@ -73,3 +75,20 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 )
 def test_the_public_names(module: object, names: list[str]) -> None:
     assert module.__all__ == names  # type: ignore[attr-defined]
+
+
+def test_the_architecture_page_has_a_line_for_each_room_in_this_order() -> None:
+    table = (PACKAGE.parent / "docs" / "architecture.md").read_text().partition("## Decisions")[0]
+    told = re.findall(r"^\| \[(\w+)(?:\.py|/)\]", table, re.MULTILINE)
+    assert told == [name for name in ROOMS if not name.startswith("_")]
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert there == set(ROOMS)
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted(PAGES.glob("*.md")))])
+def test_what_a_page_links_to_is_there(page: str) -> None:
+    path = PACKAGE.parent / page
+    targets = {
+        target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()) if ":" not in target
+    }
+    assert {target for target in targets - {""} if not (path.parent / target).exists()} == set()

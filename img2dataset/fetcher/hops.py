@@ -58,14 +58,15 @@ class Hops:
 
     def _do(self, job: Job, room: Room) -> None:
         body = Body(job.limit, room, functools.partial(self._opt_out, job), cut_at_limit=job.is_robots_txt)
-        mistake = None if job.is_over() else self._hop(job, body)
+        is_over = job.is_over()
+        mistake = None if is_over else self._hop(job, body)
         if not body.data:
             room.free()
         # What comes next may bring the job to another thread at once, so all that it held is given back before.
         self._schedule.release(job, reached=body.answer is not None and body.answer.status not in _THROTTLES)
         if mistake is not None:
             self._preparation.mistake(job, mistake)
-        elif not job.is_over():
+        elif not is_over:
             self._preparation.step(job, self._go_on, body)
         room.free()
 

@@ -47,6 +47,7 @@ class Host:
         self.parked = 0
         self.spare = 0
         self.running = 0
+        self.is_sound = True  # it has not been down since its last probe
         self._most_connections = most_connections
         self._ceiling = math.inf
         self._paused_until = 0.0
@@ -123,6 +124,7 @@ class Host:
         self._down_since = None
         if by_probe:
             self._skipped_until = 0.0
+            self.is_sound = True
         self._pauses = max(0.0, self._pauses - _PAUSE_FORGOTTEN)
         if self._ceiling < math.inf:
             self._ceiling = self._ceiling + 1 / self._ceiling if self._ceiling < _FULL_SPEED else math.inf
@@ -179,6 +181,7 @@ class Host:
         self._probe_at = math.inf  # of many dead hosts each probe may cost a thread its `timeout`
 
     def _is_down_from(self, now: float, skipped_from: float) -> None:
+        self.is_sound = False
         self._skipped_from = skipped_from
         self._skipped_until = skipped_from + _SKIP_SECONDS
         self._probe_pause = _FIRST_PROBE if skipped_from > now else _LONGEST_PROBE_PAUSE

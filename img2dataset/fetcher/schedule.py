@@ -116,13 +116,13 @@ class Schedule:
 
     def release(self, job: Job, *, reached: bool) -> None:
         """The job uses its host no more, which has answered if `reached`."""
-
-        def learn(host: Host, _: float) -> None:
+        with self._lock:
+            host = self._host(job)
             host.running -= 1
             if reached:
                 host.reached(by_probe=job.is_probe)
-
-        self._learn(job, learn)
+            returning = self._freed(host)
+        self._send_back_all(returning)
 
     def unreachable(self, job: Job, longest: float, lookup: object = None) -> None:
         """The job's host could not be resolved, by `lookup`, or connected to.
@@ -130,23 +130,21 @@ class Schedule:
         While no job of another host waits there is no hurry: one that never answered is waited for, too, for `longest`
         seconds.
         """
-
-        def learn(host: Host, now: float) -> None:
+        with self._lock:
+            host = self._host(job)
             others_wait = self._waiting > len(host.waiting) + len(host.away)
-            if host.unreachable(now, lookup, patience=0.0 if others_wait else longest):
+            if host.unreachable(time.monotonic(), lookup, patience=0.0 if others_wait else longest):
                 self._waited_for.add(host)
                 self._wait_for_probe(host)
-
-        self._learn(job, learn)
+            returning = self._freed(host)
+        self._send_back_all(returning)
 
     def throttled(self, job: Job, retry_after: float | None, longest: float) -> None:
         """The job's host has answered that it is asked too much; all threads leave it alone for a while."""
-
-        def learn(host: Host, now: float) -> None:
-            pause = host.throttled(now, retry_after, longest)
-            self._clock.call_later(pause, functools.partial(self._learn, host))
-
-        self._learn(job, learn)
+        with self._lock:
+            host = self._host(job)
+            pause = host.throttled(time.monotonic(), retry_after, longest)
+        self._clock.call_later(pause, functools.partial(self._time_has_passed, host))
 
     def memory_is_free(self) -> None:
         """Some memory has become free. Cheap while there is enough of it."""
@@ -239,44 +237,48 @@ class Schedule:
     # ------------------------------------------------------------------------------------------ what hosts do
 
     def _admit(self, host: Host, job: Job) -> bool:
-        is_admitted = host.admit(job, time.monotonic())
-        if not is_admitted:
-            self._waiting += 1
-        elif job.is_probe:
-            self._wait_for_probe(host)
-        return is_admitted
+        if host.is_sound or host.admit(job, time.monotonic()):
+            if job.is_probe:
+                self._wait_for_probe(host)
+            return True
+        self._waiting += 1
+        return False
 
-    def _learn(self, of: Job | Host, learn: Callable[[Host, float], None] | None = None) -> None:
-        """Tell a host something, or that time has passed, and let those of its jobs go on that may."""
-        with self._lock:
-            now = time.monotonic()
-            host = of if isinstance(of, Host) else self._host(of)
-            if learn:
-                learn(host, now)
-            if host.is_down(now):
-                self._spare_turns(host, host.send_away())
-            returning = host.returning(now)
-            self._waiting -= len(returning)
-            self._unpark(host, now)
-        for job in returning:
-            self._send_back(job)
-
-    def _unpark(self, host: Host, now: float) -> None:
-        """Give a host turns back, as many as may be used now."""
+    def _freed(self, host: Host) -> list[Job]:
+        """Let those of a host's jobs go on that may. Returns those that were away, to be sent back without the lock."""
+        now = time.monotonic()
+        if not host.is_sound and host.is_down(now):
+            self._spare_turns(host, host.send_away())
+        returning = host.returning(now) if host.away else []
+        self._waiting -= len(returning)
         turns = min(host.parked, host.free_turns(now)) if host.parked else 0
+        if turns >= 1 or self._large or self._starved:
+            self._work_has_come()
         while turns >= 1:
             turns -= 1
             host.parked -= 1
             self._turns.appendleft(host)
-        self._work_has_come()
+        return returning
+
+    def _send_back_all(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._send_back(job)
 
     def _wait_for_probe(self, host: Host) -> None:
-        self._clock.call_later(host.until_probe(time.monotonic()), functools.partial(self._learn, host))
+        wait = host.until_probe(time.monotonic())
+        self._clock.call_later(wait, functools.partial(self._time_has_passed, host))
+
+    def _time_has_passed(self, host: Host) -> None:
+        with self._lock:
+            returning = self._freed(host)
+        self._send_back_all(returning)
 
     def _there_is_work_of(self, busy: Host) -> None:
         for host in self._waited_for - {busy} if self._waited_for else ():
-            self._waited_for.discard(host)
-            self._learn(host, Host.others_have_come)
+            with self._lock:
+                self._waited_for.discard(host)
+                host.others_have_come(time.monotonic())
+            self._time_has_passed(host)
 
     def _host(self, job: Job) -> Host:
         host = self._hosts.get(job.target.host)

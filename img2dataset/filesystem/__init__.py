@@ -7,6 +7,7 @@ from img2dataset.filesystem.base import Folder, Transaction
 from img2dataset.filesystem.local import LocalFolder
 from img2dataset.filesystem.names import LOCK_NAME
 from img2dataset.filesystem.remote import RemoteFolder
+from img2dataset.filesystem.store import Store
 
 __all__ = ["LOCK_NAME", "Folder", "Transaction", "open_folder"]
 
@@ -28,4 +29,4 @@ def open_folder(path: str) -> Folder:
         raise OptionsError(f"{path!r} cannot be opened: {error}{hint}") from error
     if "file" in filesystem.protocol:
         return LocalFolder(root)
-    return RemoteFolder(path, filesystem, root)
+    return RemoteFolder(path, Store(filesystem, root))

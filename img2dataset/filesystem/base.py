@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+PROBE = b"a disk that is full takes an empty file"  # what `Folder.make` writes, and removes
 
 
 class Folder(ABC):
@@ -41,8 +44,8 @@ class Folder(ABC):
         """Remove several, in order; when this is cut, `recover` removes the rest."""
 
     @abstractmethod
-    def transaction(self) -> Transaction:
-        """A set of files that become visible together, or not at all."""
+    def transaction(self, names: Sequence[str]) -> Transaction:
+        """Files and folders of these names, which become visible together and in this order, or not at all."""
 
     @abstractmethod
     def recover(self) -> None:
@@ -60,10 +63,18 @@ class Folder(ABC):
     def inside(self, name: str) -> Folder:
         """A folder in this one."""
 
+    @abstractmethod
+    def spools(self) -> str:
+        """The path of the folder on a local disk that holds the spools of its open shards. It is there."""
+
     def read(self, name: str, limit: int = -1) -> bytes:
         """The bytes of a file, the first `limit` of them where that is given."""
         with self.open(name) as file:
             return file.read(limit)
+
+    def read_each(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """The names and bytes of several files, in order; a store is asked for many at a time."""
+        return ((name, self.read(name)) for name in names)
 
     def read_json(self, name: str, limit: int | None = None) -> Any:
         """What a JSON file says. Raises ValueError when it is none, or has more than `limit` bytes."""
@@ -87,11 +98,11 @@ class Transaction(ABC):
 
     @abstractmethod
     def open(self, name: str) -> IO[bytes]:
-        """A file to write, which `commit` makes visible as `name`."""
+        """A file to write, which `commit` makes visible as `name`: one of the transaction's."""
 
     @abstractmethod
     def open_folder(self, name: str) -> None:
-        """Begin a folder, which `commit` makes visible as `name`."""
+        """Begin a folder, which `commit` makes visible as `name`: one of the transaction's."""
 
     @abstractmethod
     def write_into(self, folder: str, name: str, data: bytes) -> None:
@@ -99,7 +110,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def commit(self) -> None:
-        """Make everything visible, in the order in which it was opened."""
+        """Make everything visible, in the order of the transaction's names."""
 
     @abstractmethod
     def discard(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
 
-from img2dataset.filesystem.base import Folder, Transaction
+from img2dataset.filesystem.base import PROBE, Folder, Transaction
 from img2dataset.filesystem.names import commit_record_name, is_commit_record, is_hidden, is_left_over, temporary_name
 from img2dataset.filesystem.records import Steps, steps_of, text_of
 
@@ -27,9 +27,9 @@ class LocalFolder(Folder):
 
     def make(self) -> None:
         os.makedirs(self.path, exist_ok=True)
-        probe = temporary_name("probe")
-        self.write(probe, b"a disk that is full takes an empty file")
-        self.remove(probe)
+        probe = self._written("probe", PROBE)
+        with suppress(FileNotFoundError):  # a run that is at its end has swept
+            os.remove(probe)
 
     def names(self) -> list[str]:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -55,14 +55,18 @@ class LocalFolder(Folder):
         os.replace(self._written(name, data), self.join(name))
 
     def write_new(self, name: str, data: bytes) -> bool:
-        temporary = self._written(name, data)
-        try:
-            os.link(temporary, self.join(name))  # unlike opening it anew, no reader sees it without its content
-        except FileExistsError:
-            return False
-        finally:
-            os.remove(temporary)
-        return True
+        while True:
+            temporary = self._written(name, data)
+            try:
+                os.link(temporary, self.join(name))  # unlike opening it anew, no reader sees it without its content
+            except FileExistsError:
+                return False
+            except FileNotFoundError:  # a run that is at its end has swept
+                continue
+            finally:
+                with suppress(FileNotFoundError):
+                    os.remove(temporary)
+            return True
 
     def _written(self, name: str, data: bytes) -> str:
         """The path of a temporary file with that content."""
@@ -76,8 +80,11 @@ class LocalFolder(Folder):
             raise
         return temporary
 
-    def transaction(self) -> Transaction:
-        return _LocalTransaction(self)
+    def spools(self) -> str:
+        return self.path
+
+    def transaction(self, names: Sequence[str]) -> Transaction:
+        return _LocalTransaction(self, names)
 
     def recover(self) -> None:
         for record in filter(is_commit_record, os.listdir(self.path)):
@@ -129,9 +136,12 @@ class LocalFolder(Folder):
 
 
 class _LocalTransaction(Transaction):
-    def __init__(self, folder: LocalFolder) -> None:
+    """Everything is written under temporary names. Once its record is there, it will be renamed, whatever comes."""
+
+    def __init__(self, folder: LocalFolder, names: Sequence[str]) -> None:
         self._folder = folder
-        self._staged: dict[str, str] = {}  # name -> temporary name, in order
+        self._names = names
+        self._staged: dict[str, str] = {}  # name → temporary name
         self._files: list[IO[bytes]] = []
 
     def _stage(self, name: str) -> str:
@@ -158,7 +168,7 @@ class _LocalTransaction(Transaction):
         for temporary in self._staged.values():
             if os.path.isdir(self._folder.join(temporary)):
                 _sync_all_of(self._folder.join(temporary))
-        steps = [(temporary, name) for name, temporary in self._staged.items()]
+        steps = [(self._staged[name], name) for name in self._names]
         self._folder.take(self._folder.record(steps), steps)
         self._staged.clear()
 
@@ -166,7 +176,7 @@ class _LocalTransaction(Transaction):
         for file in self._files:
             with suppress(OSError):  # a full disk refuses the last flush; the file goes away all the same
                 file.close()
-        if self._staged and self._folder.has_record(list(self._staged)[-1]):
+        if self._staged and self._folder.has_record(self._names[-1]):
             self._staged.clear()  # a commit was cut after the point of no return: `recover` finishes it
         for temporary in self._staged.values():
             with suppress(OSError):  # what cannot be removed now, `recover` removes

@@ -1,4 +1,4 @@
-"""What temporary files, commit records and the lock are called, so that no reader takes them for data."""
+"""What temporary files, spools, commit records and the lock are called, so that no reader takes them for data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ LOCK_NAME = ".img2dataset.lock"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 _POISONED = re.compile(r"\..+\.img2dataset-poisoned")
 _COMMIT_RECORD = re.compile(r"\..+\.img2dataset-commit")
+_SPOOL = re.compile(r"\..+\.img2dataset-open")
 
 
 def temporary_name(name: str) -> str:
@@ -39,6 +40,16 @@ def poisoned_name(shard: str) -> str:
     return f".{shard}.img2dataset-poisoned"
 
 
+def spool_name(shard: str) -> str:
+    """The name for the settled rows of a shard that is open."""
+    return f".{shard}.img2dataset-open"
+
+
+def is_spool(name: str) -> bool:
+    """Whether this holds the settled rows of a shard that is, or was, open."""
+    return bool(_SPOOL.fullmatch(name))
+
+
 def is_commit_record(name: str) -> bool:
     """Whether this is the record of a commit that has begun and not ended."""
     return bool(_COMMIT_RECORD.fullmatch(name))
@@ -51,4 +62,4 @@ def is_hidden(name: str) -> bool:
 
 def is_left_over(name: str) -> bool:
     """Whether this is what a run that was killed has not removed. The lock is not, which has its own rules."""
-    return bool(_TEMPORARY.fullmatch(name)) or is_commit_record(name)
+    return bool(_TEMPORARY.fullmatch(name)) or is_commit_record(name) or is_spool(name)

@@ -1,8 +1,10 @@
-"""What every output format has in common: open, metadata, stats, commit and abort."""
+"""What every output format has in common: metadata, stats, commit and abort."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from img2dataset.arrow import python_rows
 from img2dataset.metadata import Sample, metadata_json, metadata_table
@@ -17,64 +19,104 @@ if TYPE_CHECKING:
     from img2dataset.options import WriteOptions
     from img2dataset.stats import ShardStats
 
+Parts: TypeAlias = dict[str, bytes]  # the files of a sample by their extensions, the image among them
 
-class SampleWriter:
-    """Writes one shard. Leaving the ``with`` block without `commit` leaves nothing behind.
 
-    A format says how the images of a shard are kept: `_open`, `_write_image` and `_finish`. The base keeps the
-    metadata row of every sample and writes them, in key order, after the images and before the stats.
+class Format:
+    """One way to keep the samples of a shard; an instance writes one shard.
 
+    A format says what its files are called (`suffixes`), how a sample that has an image is written to them (`_open`,
+    `_write`, `_close`), and how the samples are read back (`read`). It gets every sample of the shard once, in key
+    order. The base keeps their metadata and writes it behind the images, and the stats behind that.
+
+    Leaving the ``with`` block without `commit` leaves nothing of the shard behind.
     """
 
-    def __init__(self, shard: Shard, rows: Rows, folder: Folder, options: WriteOptions) -> None:
+    suffixes: ClassVar[tuple[str, ...]] = ()  # of what holds the images: a file ``00000.tar`` has ``.tar``
+    has_metadata: ClassVar[bool] = True  # in a file of its own, ``00000.parquet``, unless ``save_metadata`` is off
+
+    @classmethod
+    def files(cls, name: str, *, save_metadata: bool) -> list[str]:
+        """The names of the files and folders of the shard `name`, in the order in which they appear."""
+        metadata = (".parquet",) if cls.has_metadata and save_metadata else ()
+        return [name + suffix for suffix in (*cls.suffixes, *metadata, STATS_SUFFIX)]
+
+    @classmethod
+    def is_there(cls, name: str, names: Collection[str]) -> bool:
+        """Whether `names` has what holds the images of the shard `name` in this format."""
+        return bool(cls.suffixes) and all(name + suffix in names for suffix in cls.suffixes)
+
+    @classmethod
+    def read(cls, folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
+        """The samples of the shard `name` that have an image: key and parts, in the order in which they are kept."""
+        raise NotImplementedError(f"{cls.__name__} is not read back")
+
+    def __init__(
+        self, shard: Shard, rows: Rows, folder: Folder, options: WriteOptions, extensions: Iterable[str] = ()
+    ) -> None:
+        """Begin the files of `shard`. `extensions` are those of the images that will come."""
         self.name = shard_name(shard.id, options.oom_shard_count)
-        self.shard = shard
         self.options = options
-        self.transaction = folder.transaction()
+        self.extensions = frozenset(extensions)
+        self._shard = shard
         self._rows = rows
+        self._samples: list[Sample] = []  # without their images
         self._additional_rows: list[dict[str, Any]] | None = None
-        self._samples: list[Sample | None] = [None] * shard.count
+        self._is_closed = False
+        self.transaction = folder.transaction(self.files(self.name, save_metadata=options.save_metadata))
         try:
             self._open()
         except BaseException:
             self.transaction.discard()
             raise
 
-    def __enter__(self) -> SampleWriter:
+    def __enter__(self) -> Format:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if not self._is_closed:
+            with suppress(OSError, ValueError):  # a full disk refuses the end of a file that is discarded anyway
+                self._abort()
         self.transaction.discard()
 
     def write(self, sample: Sample) -> None:
-        """Keep a sample: its metadata row, and its image when there is one."""
+        """Write the next sample. Takes its image out of it."""
+        if sample.index != len(self._samples):
+            raise ValueError(f"row {len(self._samples)} of shard {self.name} is missing, or not in its place")
         if sample.image is not None:
-            self._write_image(sample)
+            self._write(sample)
             sample.image = None
-        self._samples[sample.index] = sample
+        self._samples.append(sample)
 
     def commit(self, stats: ShardStats) -> None:
         """Make the shard visible: images, then metadata, then stats. Every row must have been written."""
-        self._finish()
-        self.transaction.open(self.name + STATS_SUFFIX).write(stats.to_json().encode("utf-8", "surrogatepass"))
+        if missing := self._shard.count - len(self._samples):
+            raise ValueError(f"{missing} rows of shard {self.name} have not been written")
+        self._close()
+        self._is_closed = True
+        if self.has_metadata and self.options.save_metadata:
+            self._write_metadata()
+        self.open_file(STATS_SUFFIX).write(stats.to_json().encode("utf-8", "surrogatepass"))
         self.transaction.commit()
 
-    def metadata(self) -> pa.Table:
-        """The metadata row of every sample, in key order."""
-        missing = self._samples.count(None)
-        if missing:
-            raise ValueError(f"{missing} rows of shard {self.name} have not been written")
-        samples = [sample for sample in self._samples if sample is not None]
-        return metadata_table(samples, self._rows.additional, self.shard.id, self.options)
+    def open_file(self, suffix: str) -> IO[bytes]:
+        """The file of the shard that has this suffix, for writing; `commit` closes it."""
+        return self.transaction.open(self.name + suffix)
 
-    def parts(self, sample: Sample) -> dict[str, bytes]:
+    def metadata(self, start: int = 0) -> pa.Table:
+        """The metadata of the samples written so far, a row for each, from row `start` on."""
+        samples = self._samples[start:]
+        additional = self._rows.additional.slice(start, len(samples))
+        return metadata_table(samples, additional, self._shard.id, self.options)
+
+    def parts(self, sample: Sample) -> Parts:
         """The files of a sample by their extensions: the image, the caption and the JSON record."""
         assert sample.image is not None
         parts = {sample.extension or "bin": sample.image}
         if self._rows.captions is not None:
             parts["txt"] = (sample.caption or "").encode("utf-8", "surrogatepass")
         if self.options.save_metadata:
-            parts["json"] = metadata_json(sample, self._additional_row(sample.index), self.shard.id, self.options)
+            parts["json"] = metadata_json(sample, self._additional_row(sample.index), self._shard.id, self.options)
         return parts
 
     def _additional_row(self, index: int) -> dict[str, Any]:
@@ -84,16 +126,40 @@ class SampleWriter:
             self._additional_rows = python_rows(self._rows.additional)
         return self._additional_rows[index]
 
+    def _write_metadata(self) -> None:
+        import pyarrow.parquet as pq
+
+        pq.write_table(self.metadata(), self.open_file(".parquet"), write_page_checksum=True)
+
     def _open(self) -> None:
-        """Begin the shard's files."""
+        """Begin the files that hold the images."""
 
-    def _write_image(self, sample: Sample) -> None:
-        """Keep the image of a sample."""
+    def _write(self, sample: Sample) -> None:
+        """Write a sample, which has an image."""
 
-    def _finish(self) -> None:
-        """Complete the images, then write the metadata file."""
-        if self.options.save_metadata:
-            import pyarrow.parquet as pq
+    def _close(self) -> None:
+        """Complete the files that hold the images."""
 
-            file = self.transaction.open(f"{self.name}.parquet")
-            pq.write_table(self.metadata(), file, write_page_checksum=True)
+    def _abort(self) -> None:
+        """Let go of the files that hold the images, which are discarded."""
+        self._close()
+
+
+def grouped(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Parts]]:
+    """Names and contents of files → keys and parts: neighbours with the same key are one sample."""
+    current, parts = "", Parts()
+    for name, content in files:
+        key, _, extension = name.partition(".")
+        if key != current and parts:
+            yield current, parts
+            parts = {}
+        current = key
+        parts[extension] = content
+    if parts:
+        yield current, parts
+
+
+def image_of(parts: Parts) -> tuple[str, bytes] | None:
+    """The extension and bytes of a sample's image."""
+    images = [(extension, data) for extension, data in parts.items() if extension not in ("txt", "json")]
+    return images[0] if images else None

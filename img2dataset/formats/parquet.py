@@ -1,60 +1,91 @@
-"""Samples → one parquet file a shard, image bytes included."""
+"""Samples ⇄ one parquet file a shard, image bytes included."""
 
 from __future__ import annotations
 
-import tempfile
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from img2dataset.arrow import binaries
-from img2dataset.formats.base import SampleWriter
+from img2dataset.formats.base import Format, Parts
 from img2dataset.metadata import Sample
 
-ROWS_IN_A_GROUP = 500
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+    from img2dataset.filesystem import Folder
+
+GROUP_BYTES = 16 * 1024 * 1024  # of images in a row group, which is held in memory; a larger image has its own
+READ_TOGETHER = 64  # rows
 
 
-class ParquetWriter(SampleWriter):
-    """``00000.parquet``: the metadata and a column of image bytes named by their extension, null for failures.
+class ParquetFormat(Format):
+    """``00000.parquet``: the metadata and a column of image bytes named by their extension, null for failures."""
 
-    Rows are in key order, images arrive in any; they wait on disk, not in memory.
-    """
+    suffixes = (".parquet",)
+    has_metadata = False  # in a file of its own
+
+    @classmethod
+    def read(cls, folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
+        import pyarrow.parquet as pq
+
+        with folder.open(f"{name}.parquet") as file:
+            table = pq.ParquetFile(file, page_checksum_verification=True)
+            images = image_columns(table)
+            for group in range(table.num_row_groups):  # a batch over several would be held in memory as a whole
+                for batch in table.iter_batches(READ_TOGETHER, [group], ["key", *images]):
+                    for row in batch.to_pylist():
+                        if parts := {image: row[image] for image in images if row[image] is not None}:
+                            yield str(row["key"]), parts
 
     def _open(self) -> None:
-        self._spool = tempfile.TemporaryFile(prefix="img2dataset-")  # noqa: SIM115 - closed in __exit__
-        self._places: dict[int, tuple[str, int, int]] = {}  # row -> extension, offset, length
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-    def __exit__(self, *error: Any) -> None:
-        self._spool.close()
-        super().__exit__(*error)
-
-    def _write_image(self, sample: Sample) -> None:
-        assert sample.image is not None
-        offset = self._spool.seek(0, 2)
-        self._spool.write(sample.image)
-        self._places[sample.index] = (sample.extension or "bin", offset, len(sample.image))
-
-    def _finish(self) -> None:
-        metadata = self.metadata()
-        extensions = sorted({extension for extension, _, _ in self._places.values()} | {self.options.encode_format})
-        schema = pa.schema([*metadata.schema, *(pa.field(extension, pa.binary()) for extension in extensions)])
-        target = self.transaction.open(f"{self.name}.parquet")
+        self._group: dict[int, tuple[str | None, bytes]] = {}  # row → extension and image
+        self._group_bytes = 0
+        self._first_row = 0  # of the group
+        self._columns = sorted({self.options.encode_format, *self.extensions})
+        metadata = self.metadata().schema
+        self._schema = pa.schema([*metadata, *(pa.field(column, pa.binary()) for column in self._columns)])
         # Images are compressed already and no two are alike; statistics would put the whole of two into the footer.
-        plain = {"use_dictionary": metadata.schema.names, "write_statistics": metadata.schema.names}
-        compression = dict.fromkeys(metadata.schema.names, "snappy") | dict.fromkeys(extensions, "none")
-        with pq.ParquetWriter(target, schema, compression=compression, write_page_checksum=True, **plain) as file:
-            for start in range(0, len(metadata), ROWS_IN_A_GROUP):
-                rows = metadata.slice(start, ROWS_IN_A_GROUP)
-                images = [self._images(start, len(rows), extension) for extension in extensions]
-                file.write_table(pa.table([*rows.columns, *images], schema=schema))
+        plain = {"use_dictionary": metadata.names, "write_statistics": metadata.names}
+        compression = dict.fromkeys(metadata.names, "snappy") | dict.fromkeys(self._columns, "none")
+        file = self.open_file(".parquet")
+        self._table = pq.ParquetWriter(file, self._schema, compression=compression, write_page_checksum=True, **plain)
 
-    def _images(self, start: int, count: int, extension: str) -> pa.Array:
-        return binaries([self._image(row, extension) for row in range(start, start + count)])
+    def _write(self, sample: Sample) -> None:
+        assert sample.image is not None
+        if self._group and self._group_bytes + len(sample.image) > GROUP_BYTES:
+            self._write_group()
+        self._group[sample.index] = (sample.extension, sample.image)
+        self._group_bytes += len(sample.image)
 
-    def _image(self, row: int, extension: str) -> bytes | None:
-        found, offset, length = self._places.get(row, ("", 0, 0))
-        if found != extension:
-            return None
-        self._spool.seek(offset)
-        return self._spool.read(length)
+    def _close(self) -> None:
+        self._write_group()
+        self._table.close()
+
+    def _abort(self) -> None:
+        self._table.close()
+
+    def _write_group(self) -> None:
+        """Write the rows that came since the last group."""
+        import pyarrow as pa
+
+        metadata = self.metadata(self._first_row)
+        rows = range(self._first_row, self._first_row + len(metadata))
+        images = [binaries([self._image(row, column) for row in rows]) for column in self._columns]
+        self._table.write_table(pa.table([*metadata.columns, *images], schema=self._schema))
+        self._group, self._group_bytes, self._first_row = {}, 0, rows.stop
+
+    def _image(self, row: int, column: str) -> bytes | None:
+        extension, image = self._group.get(row, (None, b""))
+        return image if extension == column else None
+
+
+def image_columns(file: pq.ParquetFile) -> list[str]:
+    """The columns that hold images; there are none where they are kept elsewhere."""
+    import pyarrow as pa
+
+    schema = file.schema_arrow
+    own = list(schema)[max(0, schema.get_field_index("key")) :]  # an input column may be binary too
+    return [field.name for field in own if pa.types.is_binary(field.type)]

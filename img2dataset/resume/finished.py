@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import errno
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from img2dataset.arrow import python_rows
 from img2dataset.errors import ShardError, in_one_line
 from img2dataset.filesystem import Folder
+from img2dataset.formats import Parts, load_format
+from img2dataset.formats.parquet import image_columns
 from img2dataset.shards import LAST_SHARD, STATS_SUFFIX, parse_shard_file
 from img2dataset.stats import ShardStats
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 UNREADABLE = "out of reach"  # what a `ShardError` begins with that says nothing of the shard itself
 LARGEST_STATS = 1 << 25  # bytes: img2dataset 1.x keeps up to 100,000 messages in one
-END_OF_TAR = bytes(1024)  # two blocks of zeros
 
 _ERRORS_OF_FILES = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # None: a reader's own, not the system's
 _DAMAGE = (EOFError, ValueError, ArithmeticError, LookupError, TypeError, NotImplementedError, tarfile.TarError)
-
-Parts = dict[str, bytes]  # the files of a sample by their extensions, the image among them
 
 
 class FinishedShard:
@@ -55,7 +53,7 @@ class FinishedShard:
         try:
             with self._folder.open(f"{self.name}.parquet") as file:
                 table = pq.ParquetFile(file, page_checksum_verification=True)
-                images = _image_columns(table)
+                images = image_columns(table)
                 present = [name for name in table.schema_arrow.names if name not in images]
                 if absent := set(columns or ()).difference(present):
                     raise ShardError(f"{self.name}.parquet has no column {absent.pop()!r}")
@@ -91,7 +89,7 @@ class FinishedShard:
     def samples(self, output_format: str) -> Iterator[tuple[str, Parts]]:
         """The samples that have an image: key and files, in the order in which they are kept."""
         try:
-            yield from SAMPLES[output_format](self._folder, self.name)
+            yield from load_format(output_format).read(self._folder, self.name)
         except Exception as error:  # translated, not swallowed: damage makes tarfile and Arrow raise whatever it hits
             raise unusable(f"the samples of {self.name}", error) from error
 
@@ -102,77 +100,3 @@ def unusable(what: str, error: Exception) -> ShardError:
     if is_damage:
         return ShardError(f"{what} cannot be read: {in_one_line(error)}")
     return ShardError(f"{UNREADABLE}: {what}: {in_one_line(error)}")
-
-
-def _of_tar(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
-    """The files of a sample stand next to each other, as webdataset wants it."""
-    with folder.open(f"{name}.tar") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        files = ((member.name, _content(tar, member)) for member in tar if member.isfile())
-        yield from _grouped(files)
-        file.seek(tar.offset)
-        if file.read(len(END_OF_TAR)) != END_OF_TAR:  # tarfile takes one cut between two files for a whole one
-            raise tarfile.ReadError("it has no end")
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(member)
-    return stream.read() if stream else b""
-
-
-def _of_folder(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
-    inside = folder.inside(name)
-    yield from _grouped((file, inside.read(file)) for file in inside.names())
-
-
-def _image_columns(file: pq.ParquetFile) -> list[str]:
-    import pyarrow as pa
-
-    schema = file.schema_arrow
-    own = list(schema)[max(0, schema.get_field_index("key")) :]  # an input column may be binary too
-    return [field.name for field in own if pa.types.is_binary(field.type)]
-
-
-def _of_parquet(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
-    import pyarrow.parquet as pq
-
-    with folder.open(f"{name}.parquet") as file:
-        table = pq.ParquetFile(file, page_checksum_verification=True)
-        images = _image_columns(table)
-        for batch in table.iter_batches(500, columns=["key", *images]):
-            for row in batch.to_pylist():
-                parts = {image: row[image] for image in images if row[image] is not None}
-                if parts:
-                    yield str(row["key"]), parts
-
-
-def _of_nothing(folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
-    del folder, name
-    return iter(())
-
-
-SAMPLES: Mapping[str, Callable[[Folder, str], Iterator[tuple[str, Parts]]]] = {
-    "files": _of_folder,
-    "webdataset": _of_tar,
-    "parquet": _of_parquet,
-    "dummy": _of_nothing,
-}
-
-
-def _grouped(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, Parts]]:
-    """Neighbours with the same key are one sample."""
-    current, parts = "", Parts()
-    for name, content in files:
-        key, _, extension = name.partition(".")
-        if key != current and parts:
-            yield current, parts
-            parts = {}
-        current = key
-        parts[extension] = content
-    if parts:
-        yield current, parts
-
-
-def image_of(parts: Parts) -> tuple[str, bytes] | None:
-    """The extension and bytes of a sample's image."""
-    images = [(extension, data) for extension, data in parts.items() if extension not in ("txt", "json")]
-    return images[0] if images else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from img2dataset.errors import DownloadError, Reason
@@ -122,6 +122,7 @@ class Answer(NamedTuple):
         return int(length[:18])  # beyond that it is too large in any case, and int() refuses thousands of digits
 
 
+@dataclass(slots=True, eq=False)
 class Body:
     """What an engine writes an answer into: it calls `begin`, then `write` for each piece, already decompressed.
 
@@ -136,27 +137,24 @@ class Body:
     made. `refuse` says, of the header, why an image must not be taken.
     """
 
-    def __init__(
-        self, limit: int, room: Room, refuse: Callable[[Answer], str | None], *, cut_at_limit: bool = False
-    ) -> None:
-        self.answer: Answer | None = None
-        self.ended = False
-        self.needs: int | None = None
-        self.problem: str | None = None
-        self.unreachable = False
-        self.size = 0
-        self.data = b""
-        self.room = room
-        self._chunks: list[bytes] = []
-        self._cut_at_limit = cut_at_limit
-        self._limit = limit
-        self._refuse = refuse
+    limit: int
+    room: Room
+    refuse: Callable[[Answer], str | None]
+    cut_at_limit: bool = False
+    answer: Answer | None = None
+    ended: bool = False
+    needs: int | None = None
+    problem: str | None = None
+    unreachable: bool = False
+    size: int = 0
+    data: bytes = b""
+    _chunks: list[bytes] = field(default_factory=list)
 
     def begin(self, answer: Answer) -> bool:
         """The header has come: say whether the body is wanted."""
         self.answer = answer
         if answer.is_success:
-            self.problem = self._refuse(answer)
+            self.problem = self.refuse(answer)
             if not self.problem and self._is_too_large(answer.declared_size):
                 self.problem = Reason.BODY_TOO_LARGE
             self.ended = self.problem is not None or not self._has_room(answer.declared_size)
@@ -174,24 +172,24 @@ class Body:
             self.ended = True
         else:
             self._chunks.append(chunk)
-            self.ended = self._cut_at_limit and self.size >= self._limit
+            self.ended = self.cut_at_limit and self.size >= self.limit
         return not self.ended
 
     def finish(self) -> None:
         """The transfer has ended. An image is `data` from now on; the room that it did not need is given back."""
         if self._chunks and self.problem is None and self.needs is None:
-            self.data = b"".join(self._chunks)[: self._limit]
+            self.data = b"".join(self._chunks)[: self.limit]
             self.room.fit(len(self.data))
         self._chunks.clear()
 
     def _is_too_large(self, size: int) -> bool:
-        return size > self._limit and not self._cut_at_limit
+        return size > self.limit and not self.cut_at_limit
 
     def _has_room(self, wanted: int) -> bool:
-        if self.room.grow(min(wanted, self._limit)):
+        if self.room.grow(min(wanted, self.limit)):
             return True
         declared = self.answer.declared_size if self.answer else 0
-        self.needs = declared if declared >= self.size else self._limit
+        self.needs = declared if declared >= self.size else self.limit
         return False
 
 

@@ -7,6 +7,7 @@ import logging
 import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import requests
@@ -75,12 +76,11 @@ class RequestsEngine:
             proxies={"http": hop.proxy, "https": hop.proxy} if hop.proxy else None,
         )
         raw: urllib3.HTTPResponse = response.raw
-        answer = Answer(response.status_code, Header([_line(*item) for item in raw.headers.iteritems()]))
-        if body.begin(answer) and all(body.write(chunk) for chunk in _chunks(raw)):
-            this_thread.deadline.check()
-            raw.release_conn()
-        else:
-            raw.close()
+        with closing(raw):  # which closes the connection, unless it has been given back
+            answer = Answer(response.status_code, Header([_line(*item) for item in raw.headers.iteritems()]))
+            if body.begin(answer) and all(body.write(chunk) for chunk in _chunks(raw)):
+                this_thread.deadline.check()
+                raw.release_conn()
 
     def _request(self, hop: Hop) -> requests.PreparedRequest:
         # Not `prepare`, which would rewrite the URL that has been normalised.

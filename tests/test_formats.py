@@ -1,4 +1,4 @@
-"""Samples → the files of a shard, in every format."""
+"""Samples ⇄ the files of a shard, in every format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from img2dataset.filesystem import open_folder
-from img2dataset.formats import WRITERS, SampleWriter, load_writer
+from img2dataset.formats import FORMATS, Format, image_of, load_format
 from img2dataset.metadata import Sample, own_columns
 from img2dataset.options import ReadOptions, WriteOptions
 from img2dataset.shards import Rows, Shard, sample_key, to_ipc
@@ -53,16 +53,16 @@ def make_sample(index: int, image: bytes | None) -> Sample:
     )
 
 
-def make_writer(path: Path, output_format: str, **options: object) -> SampleWriter:
+def make_writer(path: Path, output_format: str, **options: object) -> Format:
     write = WriteOptions(output_folder=str(path), output_format=output_format, **options)  # type: ignore[arg-type]
     read = ReadOptions(url_list="x", caption_col="caption", save_additional_columns=("score", "when"))
     shard = make_shard()
-    return load_writer(output_format)(shard, Rows.of(shard, read), open_folder(str(path)), write)
+    return load_format(output_format)(shard, Rows.of(shard, read), open_folder(str(path)), write, ["jpg"])
 
 
 def write_shard(path: Path, output_format: str, **options: object) -> None:
     with make_writer(path, output_format, **options) as writer:
-        for index in (2, 0, 1):  # as they come in from the network
+        for index in range(3):
             writer.write(make_sample(index, None if index == 1 else b"image %d" % index))
         writer.commit(ShardStats(shard_id=7))
 
@@ -119,7 +119,7 @@ def test_dummy_writes_only_stats(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["00007_stats.json"]
 
 
-@pytest.mark.parametrize("output_format", WRITERS)
+@pytest.mark.parametrize("output_format", FORMATS)
 def test_a_shard_left_without_commit_leaves_nothing(tmp_path: Path, output_format: str) -> None:
     with pytest.raises(RuntimeError), make_writer(tmp_path, output_format) as writer:
         writer.write(make_sample(0, b"image"))
@@ -144,6 +144,53 @@ def test_the_hash_column_is_named_by_its_algorithm(algorithm: str | None) -> Non
 def test_fetch_details_are_columns_at_the_end() -> None:
     columns = list(own_columns(WriteOptions(save_fetch_details=True)))
     assert columns[-4:] == ["sha256", "http_status", "final_url", "attempts"]
+
+
+@pytest.mark.parametrize("output_format", ["files", "webdataset", "parquet"])
+def test_a_format_reads_back_what_it_wrote(tmp_path: Path, output_format: str) -> None:
+    write_shard(tmp_path, output_format)
+    samples = list(load_format(output_format).read(open_folder(str(tmp_path)), "00007"))
+    assert [(key, image_of(parts)) for key, parts in samples] == [
+        ("0000700", ("jpg", b"image 0")),
+        ("0000702", ("jpg", b"image 2")),
+    ]
+
+
+@pytest.mark.parametrize("save_metadata", [True, False])
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_format_names_the_files_that_it_makes(tmp_path: Path, output_format: str, save_metadata: bool) -> None:
+    write_shard(tmp_path, output_format, save_metadata=save_metadata)
+    expected = load_format(output_format).files("00007", save_metadata=save_metadata)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(expected)
+    assert expected[-1] == "00007_stats.json"
+
+
+def test_samples_must_come_in_key_order(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="row 0 of shard 00007 is missing"), make_writer(tmp_path, "files") as writer:
+        writer.write(make_sample(1, None))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_row_groups_of_a_parquet_file_are_cut_by_the_bytes_of_their_images(tmp_path: Path) -> None:
+    """The offsets of a column's bytes in a group are 32 bits wide, and a group is held in memory."""
+    urls = [f"http://a/{row}" for row in range(40)]
+    shard = Shard(id=0, index=0, source="l", first_row=0, count=40, rows=to_ipc(pa.table({"url": urls})))
+    options, read = WriteOptions(output_folder=str(tmp_path), output_format="parquet"), ReadOptions(url_list="x")
+    large = {row: bytes([row]) * (5_000_000 if row < 30 else 120_000_000) for row in range(35) if row % 3}
+    folder = open_folder(str(tmp_path))
+    with load_format("parquet")(shard, Rows.of(shard, read), folder, options, ["jpg"]) as writer:
+        for row, url in enumerate(urls):
+            image = large.get(row)
+            identity = {"index": row, "key": sample_key(0, row, 40), "url": url, "caption": None}
+            writer.write(Sample(**identity, status=SUCCESS, image=image, extension=image and "jpg"))
+        writer.commit(ShardStats(shard_id=0))
+    file = pq.read_metadata(tmp_path / "00000.parquet")
+    groups = [file.row_group(number) for number in range(file.num_row_groups)]
+    sizes = [group.total_byte_size // 10_000_000 for group in groups]
+    assert sizes == [1] * 7 + [12] * 3  # a large image has a group of its own
+    assert sum(group.num_rows for group in groups) == 40
+    read_back = load_format("parquet").read(folder, "00000")
+    assert {int(key[5:]): len(parts["jpg"]) for key, parts in read_back} == {row: len(large[row]) for row in large}
 
 
 def test_the_footer_of_a_parquet_file_holds_no_image(tmp_path: Path) -> None:

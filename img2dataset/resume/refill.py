@@ -1,22 +1,25 @@
-"""What a finished shard hands on when only its failed rows are done again."""
+"""Fills the spool of a shard from its finished version, when only its failed rows are done again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 from img2dataset.errors import ShardError
 from img2dataset.fetcher.retries import is_to_retry
 from img2dataset.filesystem import Folder
-from img2dataset.metadata import Sample
+from img2dataset.formats import image_of
+from img2dataset.metadata import Sample, own_columns
 from img2dataset.options import ReadOptions, WriteOptions
-from img2dataset.resume.finished import FinishedShard, image_of
+from img2dataset.resume.finished import FinishedShard
 from img2dataset.shards import Shard, shard_name
+from img2dataset.spool import Spool
 from img2dataset.stats import SUCCESS
 
 
-class Carried:
-    """The rows of the finished version. `to_retry` are those that failed in a way worth another try."""
+class FinishedVersion:
+    """The rows of a shard as they were finished. `to_retry` are those that failed in a way worth another try."""
 
     def __init__(self, shard: Shard, folder: Folder, read: ReadOptions, write: WriteOptions) -> None:
         self._finished = FinishedShard(folder, shard_name(shard.id, write.oom_shard_count))
@@ -30,8 +33,17 @@ class Carried:
             if row["status"] != SUCCESS and is_to_retry(row["error_message"], read.retry_statuses)
         }
 
-    def samples(self) -> Iterator[Sample]:
-        """Every other row, as it was. Raises `ShardError` when an image is missing."""
+    def fill(self, spool: Spool) -> Iterator[Sample]:
+        """Append every other row, as it was, that the spool does not have; tells each when it is there.
+
+        Raises `ShardError` when an image is missing.
+        """
+        for sample in self._samples():
+            if sample.index not in spool:
+                spool.append(sample)
+            yield sample
+
+    def _samples(self) -> Iterator[Sample]:
         kept = {row["key"]: index for index, row in enumerate(self._rows) if index not in self.to_retry}
         for key, parts in self._finished.samples(self._write.output_format):
             if key in kept and (image := image_of(parts)):
@@ -43,6 +55,7 @@ class Carried:
 
     def _sample(self, index: int, extension: str | None, image: bytes | None) -> Sample:
         row = self._rows[index]
-        known = {"caption": None} | {field.name: row[field.name] for field in fields(Sample) if field.name in row}
+        ours = own_columns(self._write).keys() & row.keys()  # an additional column may be called ``index``
+        known: dict[str, Any] = {field.name: row[field.name] for field in fields(Sample) if field.name in ours}
         digest = row.get(self._write.compute_hash or "")
-        return Sample(**known, index=index, digest=digest, image=image, extension=extension)
+        return Sample(**{"caption": None} | known, index=index, digest=digest, image=image, extension=extension)
