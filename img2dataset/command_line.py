@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from img2dataset._version import __version__
 from img2dataset.errors import OptionsError, ShardError
 from img2dataset.kinds import wanted
+from img2dataset.short_forms import in_full
 from img2dataset.streams import secure_standard_streams
 from img2dataset.tables import load
 
@@ -126,12 +127,6 @@ def typed_arguments(
         if parameter.default is parameter.empty and name not in given | named:
             raise OptionsError(f"{name} is missing; write --{name}=...; --help shows all options")
     return {name: _read(name, word, annotations[name]) for name, word in (given | named).items()}
-
-
-def in_full(name: str, known: Iterable[str]) -> str:
-    """``-p`` is the one option that begins with p, as the help page says; any other name stays."""
-    beginning = [option for option in known if option.startswith(name)]
-    return beginning[0] if len(name) == 1 and len(beginning) == 1 else name
 
 
 def _suggestion(name: str, known: Mapping[str, Any]) -> str:

@@ -14,10 +14,11 @@ from docstring_parser import DocstringParam
 from docstring_parser.google import DEFAULT_SECTIONS, GoogleParser, Section, SectionType
 
 from img2dataset.kinds import wanted
+from img2dataset.short_forms import in_full
 
 WIDEST = 100  # characters of a line that the eye still follows
 GROUPS = ("Args", "Reading the list", "Fetching", "Images", "Writing", "Running")  # the sections of a docstring
-HOW = "Write options as --name=value, lists as a,b, mappings as JSON, and None for no value."
+HOW = "Write options as --name=value, lists as a,b, mappings as JSON, and None for no value; --name alone is true."
 
 
 def help_page(function: Callable[..., Any], command: str) -> str:
@@ -50,7 +51,7 @@ def _options(function: Callable[..., Any], described: list[DocstringParam], widt
     parameters = inspect.signature(function).parameters
     for option in described:
         name = option.arg_name
-        short = [f"-{name[0]}"] if sum(other.startswith(name[0]) for other in parameters) == 1 else []
+        short = [f"-{name[0]}"] if in_full(name[0], parameters) == name else []
         kind = wanted(annotations[name]).kind.label
         head = f"  {', '.join([*short, f'--{name}'])}: {kind}, {_default(parameters[name])}"
         yield f"{head}\n{_wrapped(option.description or '', width, indent=6)}"

@@ -1,6 +1,7 @@
 """The kinds of values that options have: what each is called, what belongs to it, and how a word is read as one.
 
-An option's annotation tells its kind, and may narrow it: ``Annotated[int, at_least(1)]``. ``| None`` lets None pass.
+An option's annotation tells its kind, and may narrow it: ``Annotated[int, at_least(1)]``. ``| None`` lets None pass;
+any other union has a kind of its own.
 """
 
 from __future__ import annotations
@@ -86,10 +87,10 @@ class Wanted:
 def wanted(annotation: Any) -> Wanted:
     """What an annotation asks for: ``int``, ``Annotated[int, at_least(1)]``, ``Sequence[str] | None`` and the like."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (types.UnionType, typing.Union):  # of None and one other
-        (other,) = (argument for argument in arguments if argument is not type(None))
-        inner = wanted(other)
-        return Wanted(inner.kind, inner.rules, or_none=True)
+    if origin in (types.UnionType, typing.Union):
+        others = frozenset(arguments) - {type(None)}
+        inner = Wanted(KINDS[others], (), or_none=False) if len(others) > 1 else wanted(*others)
+        return Wanted(inner.kind, inner.rules, or_none=type(None) in arguments)
     if origin is Annotated:
         inner = wanted(arguments[0])
         return Wanted(inner.kind, (*inner.rules, *arguments[1:]), inner.or_none)
@@ -152,14 +153,44 @@ def _read_bool(word: str) -> bool:
     return _BOOLEANS[word.lower()]
 
 
+def _is_size(value: Any) -> bool:
+    sides = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value,)
+    return all(map(_is_whole, sides))
+
+
+def _read_size(word: str) -> int | list[int]:
+    """``256``; or ``(640,480)``, in round or square brackets."""
+    bare = _without_brackets(word)
+    return _read_whole(word) if bare is None else [_read_whole(side) for side in bare.split(",")]
+
+
 def _read_texts(word: str) -> list[str]:
-    """``a,b``, or as JSON or Python write it: ``["a", "b"]``."""
-    if not word.strip().startswith(("[", "(")):
-        return [part.strip() for part in word.split(",") if part.strip()]
-    items = ast.literal_eval(word)
+    """``a,b``; or in brackets, with quotes as JSON and Python write it, ``["a", "b"]``, or without, ``[a, b]``."""
+    bare = _without_brackets(word)
+    if bare is None:
+        return _bare_texts(word)
+    try:
+        items: list[Any] = ast.literal_eval(f"[{bare}]")
+    except (ValueError, SyntaxError):  # without quotes, which a shell takes away
+        return _bare_texts(bare)
     if not all(isinstance(item, str) for item in items):
         raise ValueError
-    return list(items)
+    return items
+
+
+def _bare_texts(word: str) -> list[str]:
+    parts = (part.strip().strip("'\"") for part in word.split(","))
+    return [part for part in parts if part]
+
+
+def _without_brackets(word: str) -> str | None:
+    """What stands between ``[]`` or ``()``; None for a word that does not begin with one. Raises `ValueError`."""
+    word = word.strip()
+    if not word.startswith(tuple(_BRACKETS)):
+        return None
+    if len(word) < 2 or word[-1] != _BRACKETS[word[0]]:
+        raise ValueError
+    return word[1:-1]
 
 
 def _read_texts_by_name(word: str) -> dict[str, str]:
@@ -169,6 +200,7 @@ def _read_texts_by_name(word: str) -> dict[str, str]:
     return {str(key): str(item) for key, item in value.items()}
 
 
+_BRACKETS = {"[": "]", "(": ")"}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _TEXTS = Kind("list", 'a list of texts, as ["a", "b"]', _are_texts, _read_texts)
 
@@ -180,5 +212,6 @@ KINDS: dict[Any, Kind] = {
     bool: Kind("true or false", "true or false", _is_bool, _read_bool),
     Sequence: _TEXTS,
     tuple: _TEXTS,
+    frozenset({int, Sequence[int]}): Kind("whole number", "a whole number", _is_size, _read_size),
     Mapping: Kind("JSON object", 'texts by name, as {"Accept": "image/*"}', _are_texts_by_name, _read_texts_by_name),
 }

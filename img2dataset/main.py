@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from img2dataset.options import (
     Crawler,
     FetchOptions,
     Limits,
+    LogOptions,
     ReadOptions,
     ResizeOptions,
     ResumeOptions,
@@ -30,13 +32,16 @@ if TYPE_CHECKING:
 
 __all__ = ["download", "main"]
 
+LATER_DISTRIBUTORS = ("pyspark", "ray")  # 1.47 has them
+logger = logging.getLogger(__name__)
+
 PATIENCE = 3  # times the longest that one URL may take, and
 FLUSH = 300  # seconds for a shard to reach the disk or the store: a worker silent for longer than both is stuck
 
 
 def download(
     url_list: Any,
-    image_size: int = 256,
+    image_size: int | Sequence[int] | None = 256,
     output_folder: str = "images",
     processes_count: int = 1,
     resize_mode: str = "border",
@@ -84,6 +89,9 @@ def download(
     retry_statuses: Sequence[str] | None = None,
     max_shard_retry: int = 1,
     distributor: str = "multiprocessing",
+    subjob_size: int = 1000,
+    enable_wandb: bool = False,
+    wandb_project: str = "img2dataset",
 ) -> RunStats:
     """Turn a list of image URLs into an image dataset.
 
@@ -128,7 +136,7 @@ def download(
             default; [] ignores them.
 
     Images:
-        image_size: Side in pixels that resize_mode brings images to.
+        image_size: Side in pixels that resize_mode brings images to. With resize_mode=no nothing uses it.
         resize_mode: no (keep the size), border (fit into a white square of image_size), keep_ratio (the shorter side
             becomes image_size), keep_ratio_largest (the longer side does) or center_crop (the shorter side does, and
             the square in the middle is kept).
@@ -136,11 +144,12 @@ def download(
             resize_mode goes by is not above image_size.
         upscale_interpolation: Filter that enlarges: nearest, bilinear, bicubic, area or lanczos.
         downscale_interpolation: Filter that reduces, of the same names.
-        encode_format: Format of the saved images: jpg, png, webp or avif.
+        encode_format: Format of the saved images: jpg (or jpeg), png, webp or avif.
         encode_quality: For jpg 1 to 100, for webp and avif 0 to 100, for png the compression level, 0 to 9. None means
             95, 95, 90 and 1.
         skip_reencode: Keep a file's own bytes when it has the right format already and no pixel would change.
-        disable_all_reencoding: Keep every file as it was fetched, only checked to be an image; nothing is resized.
+        disable_all_reencoding: Keep every file as it was fetched, only checked to be an image; nothing is resized, and
+            what resize_mode, encode_format, encode_quality and skip_reencode say is ignored.
         min_image_size: Leave out images whose shorter side has fewer pixels.
         max_image_area: Leave out images of more pixels than this, width times height.
         max_aspect_ratio: Leave out images whose longer side is more than this many times the shorter.
@@ -166,6 +175,9 @@ def download(
             that may pass.
         max_shard_retry: How often a shard that failed as a whole is tried again.
         distributor: Who does the shards: multiprocessing (processes of this machine).
+        subjob_size: Shards in one job of a cluster. The processes of one machine take shards one by one.
+        enable_wandb: Send counts to Weights & Biases. For now nothing is sent, and one line says so.
+        wandb_project: Name of the project there.
 
     Returns:
         What the run has done, as counts.
@@ -205,8 +217,9 @@ def download(
         ),
         trust=Trust(ignore_ssl_certificate=ignore_ssl_certificate, block_private_networks=block_private_networks),
     )
+    encode_format = "jpg" if encode_format == "jpeg" else encode_format
     resize = ResizeOptions(
-        image_size=image_size,
+        image_size=_side(image_size, is_used=resize_mode != "no" and not disable_all_reencoding),
         resize_mode=resize_mode,
         resize_only_if_bigger=resize_only_if_bigger,
         upscale_interpolation=upscale_interpolation,
@@ -234,12 +247,15 @@ def download(
     run_options = RunOptions(
         processes_count=processes_count,
         distributor=distributor,
+        subjob_size=subjob_size,
         max_shard_retry=max_shard_retry,
         oom_shard_count=oom_shard_count,
         shard_patience=PATIENCE * timeout * (retries + 1) + FLUSH,
     )
+    log = LogOptions(enable_wandb=enable_wandb, wandb_project=wandb_project)
     _check_together(read, resize, write, resume)
     _check_encoder(resize)
+    _tell_what_is_ignored(resize, log)
 
     from img2dataset.downloader import Downloader
     from img2dataset.loggers.terminal import terminal_observers
@@ -263,6 +279,17 @@ def _texts(value: Sequence[str]) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, (Sequence, Set)) else value
 
 
+def _side(image_size: int | Sequence[int] | None, *, is_used: bool) -> int:
+    """The side of an image; where nothing uses it, 0, None and ``(width, height)`` are as good as the default.
+
+    What is no side is left for its group to refuse.
+    """
+    is_pair = isinstance(image_size, (list, tuple)) and len(image_size) == 2
+    if not is_used and (is_pair or image_size is None or image_size == 0):
+        return ResizeOptions.image_size
+    return image_size  # type: ignore[return-value]
+
+
 def _check_names(
     input_format: str | None, output_format: str, http_client: str, resolver: str, distributor: str
 ) -> None:
@@ -277,6 +304,8 @@ def _check_names(
     check("output_format", output_format, Annotated[str, one_of(FORMATS)])
     check("http_client", http_client, Annotated[str, one_of(FETCHERS)])
     check("resolver", resolver, Annotated[str, one_of(RESOLVERS)])
+    if distributor in LATER_DISTRIBUTORS:
+        raise OptionsError(f"distributor is {distributor!r}, which a later version has; this one has multiprocessing")
     check("distributor", distributor, Annotated[str, one_of(DISTRIBUTORS)])
 
 
@@ -289,6 +318,14 @@ def _check_together(read: ReadOptions, resize: ResizeOptions, write: WriteOption
         raise OptionsError(
             "bbox_col blurs images, and disable_all_reencoding keeps them as they are; choose one of them"
         )
+
+
+def _tell_what_is_ignored(resize: ResizeOptions, log: LogOptions) -> None:
+    """One line for each option that 1.47 takes and that means nothing here."""
+    if resize.ignored:
+        logger.warning("disable_all_reencoding keeps images as they came; ignored: %s", ", ".join(resize.ignored))
+    if log.enable_wandb:
+        logger.warning("enable_wandb is true, and this version sends nothing to Weights & Biases yet")
 
 
 def _check_encoder(options: ResizeOptions) -> None:

@@ -104,10 +104,6 @@ class Crawler:
         check_types(self)
         _require_header_text("user_agent", self.user_agent or "")
         _require_header_text("user_agent_token", self.user_agent_token or "")
-        if self.user_agent_token and not _HEADER_NAME.fullmatch(self.user_agent_token):
-            raise OptionsError(
-                f"user_agent_token is {self.user_agent_token!r}; it must be one word, such as examplebot"
-            )
         _check_headers(self.headers)
         object.__setattr__(self, "headers", dict(self.headers))
 
@@ -225,8 +221,6 @@ class ResizeOptions:
     def __post_init__(self) -> None:
         check_types(self)
         self._check_encode_quality()
-        if self.disable_all_reencoding:
-            self._refuse_what_needs_encoding()
         self._check_filters()
 
     def _check_encode_quality(self) -> None:
@@ -237,16 +231,16 @@ class ResizeOptions:
                 f"for encode_format={self.encode_format} it must be a whole number from {lowest} to {highest}"
             )
 
-    def _refuse_what_needs_encoding(self) -> None:
-        """Options that change the image contradict keeping it as it came; the default resize_mode is let through."""
-        asked = {
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The options that were given and change nothing, as images are kept as they came."""
+        changed = {
             f"resize_mode={self.resize_mode}": self.resize_mode not in ("no", "border"),
             f"encode_format={self.encode_format}": self.encode_format != "jpg",
             f"encode_quality={self.encode_quality}": self.encode_quality is not None,
             "skip_reencode": self.skip_reencode,
         }
-        for option in (option for option, given in asked.items() if given):
-            raise OptionsError(f"disable_all_reencoding keeps images as they came and contradicts {option}; drop one")
+        return tuple(option for option, given in changed.items() if given and self.disable_all_reencoding)
 
     def _check_filters(self) -> None:
         if self.max_aspect_ratio < 1:
@@ -288,11 +282,23 @@ class ResumeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogOptions:
+    """Where a run is shown beside the terminal."""
+
+    enable_wandb: bool = False
+    wandb_project: str = "img2dataset"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """Who does the shards, how often, and how a shard is called where people read of it."""
 
     processes_count: Annotated[int, at_least(1)] = 1
     distributor: str = "multiprocessing"
+    subjob_size: Annotated[int, at_least(1)] = 1000  # shards in one job of a cluster; processes take them one by one
     max_shard_retry: Annotated[int, at_least(0)] = 1
     oom_shard_count: Annotated[int, at_least(1)] = 5  # as in WriteOptions
     shard_patience: Annotated[float, above(0)] = 120.0  # seconds without a sign of life after which a worker is stuck

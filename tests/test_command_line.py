@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dataset import metadata, photo, write_list
+from mockserver import MockServer
 
 from img2dataset import __version__, download
 from img2dataset.command_line import typed_arguments
@@ -120,6 +123,7 @@ def example(
     really: bool = True,
     names: Sequence[str] | None = None,
     headers: Mapping[str, str] | None = None,
+    size: int | Sequence[int] | None = 256,
 ) -> None:
     """A function with an option of every type."""
 
@@ -145,6 +149,17 @@ def read(*positional: str, **named: str) -> dict[str, Any]:
         ({"names": "a,b c"}, ["a", "b c"]),
         ({"names": '["a", "b"]'}, ["a", "b"]),
         ({"names": "[]"}, []),
+        ({"names": "[a]"}, ["a"]),
+        ({"names": "[a, 'b']"}, ["a", "b"]),
+        ({"names": "(a,)"}, ["a"]),
+        ({"names": '("a",)'}, ["a"]),
+        ({"names": '("a")'}, ["a"]),
+        ({"names": "[http 404, timed out]"}, ["http 404", "timed out"]),
+        ({"size": "3"}, 3),
+        ({"size": "256.0"}, 256),
+        ({"size": "(640,480)"}, [640, 480]),
+        ({"size": "[640, 480]"}, [640, 480]),
+        ({"size": "None"}, None),
         ({"headers": '{"Accept": "image/*", "X": 1}'}, {"Accept": "image/*", "X": "1"}),
     ],
 )
@@ -155,7 +170,11 @@ def test_a_value_is_read_by_the_type_of_its_option(word: dict[str, str], value: 
 
 
 @pytest.mark.parametrize(
-    "word", [{"count": "1.5"}, {"names": "[1]"}, {"names": "[a"}, {"headers": "[]"}, {"count": "inf"}]
+    "word",
+    [
+        *({"count": "1.5"}, {"count": "inf"}, {"names": "[1]"}, {"names": "[a"}, {"names": "[a)"}, {"headers": "[]"}),
+        *({"size": "(640,)"}, {"size": "(640"}, {"size": "a"}),
+    ],
 )
 def test_a_value_of_another_type_is_refused(word: dict[str, str]) -> None:
     with pytest.raises(OptionsError, match=f"{next(iter(word))} is .*; it must be "):
@@ -175,7 +194,57 @@ def test_none_is_the_default_of_the_opt_outs_and_only_an_empty_list_ignores_them
 
 
 def test_one_letter_stands_for_the_one_option_that_begins_with_it() -> None:
-    assert read("x", s="0.25") == {"url_list": "x", "share": 0.25}
+    assert read("x", c="2") == {"url_list": "x", "count": 2}
+    with pytest.raises(OptionsError, match="there is no option --s;"):  # share, or size
+        read("x", s="0.25")
+
+
+def test_the_letters_of_1_47_stand_for_its_options_whatever_others_begin_with_them() -> None:
+    letters = {"b": "boxes", "n": "10", "p": "2", "v": "[hash,md5]", "w": "project"}
+    assert typed_arguments(download, ["list"], letters) == {
+        "url_list": "list",
+        "bbox_col": "boxes",
+        "number_sample_per_shard": 10,
+        "processes_count": 2,
+        "verify_hash": ["hash", "md5"],
+        "wandb_project": "project",
+    }
+
+
+EVERY_OPTION_OF_1_47 = """
+    --url_list list.csv --image_size 64 --output_folder out -p 1 --resize_mode border --resize_only_if_bigger False
+    --upscale_interpolation lanczos --downscale_interpolation area --encode_quality 95 --encode_format jpg
+    --noskip_reencode --output_format webdataset --input_format csv --url_col url --caption_col caption
+    --bbox_col=None --thread-count=4 -n 10000 --extract_exif=true --save_additional_columns [id]
+    --timeout 10 --enable_wandb False -w img2dataset --oom_shard_count=5 --compute_hash=sha256 --verify_hash=None
+    --distributor=multiprocessing --subjob_size=1000 --retries 0 --disable_all_reencoding=0 --min_image_size=0
+    --max_image_area=inf --max_aspect_ratio inf --incremental_mode=incremental --max_shard_retry=1
+    --user_agent_token "my bot" --disallowed_header_directives [noai,noindex]
+"""
+
+
+def test_a_command_with_every_option_of_1_47_runs(server: MockServer, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(f"url,caption,id\n{photo(server, 0)},a photo,7\n")
+    result = command(*shlex.split(EVERY_OPTION_OF_1_47), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "WARNING" not in result.stderr
+    assert metadata(tmp_path / "out")[["status", "caption"]].to_numpy().tolist() == [["success", "a photo"]]
+    assert "my bot" in server.requests[-1].headers["user-agent"]
+
+
+def test_flags_without_a_value_are_true_and_with_no_before_them_false(server: MockServer, tmp_path: Path) -> None:
+    write_list(tmp_path / "list.txt", [photo(server, 0)])
+    result = command("list.txt", "--output_folder=out", "--noextract_exif", "--enable_wandb", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "exif" not in metadata(tmp_path / "out") or metadata(tmp_path / "out")["exif"].isna().all()
+    (said,) = [line for line in result.stderr.splitlines() if "WARNING" in line]
+    assert "sends nothing to Weights & Biases" in said
+
+
+@pytest.mark.parametrize("program", ["from img2dataset import main", "from img2dataset.main import main"])
+def test_main_is_a_function_under_both_of_its_names(program: str) -> None:
+    argv = [sys.executable, "-c", f"{program}; main(['--version'])"]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == __version__
 
 
 def test_importing_the_package_and_showing_help_load_nothing_heavy() -> None:

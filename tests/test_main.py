@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +16,9 @@ from dataset import metadata, photo, write_list
 from mockserver import MockServer
 
 import img2dataset
-from img2dataset import download
+from img2dataset import download, main
 from img2dataset.errors import OptionsError, Reason
 from img2dataset.kinds import wanted
-from img2dataset.main import main
 
 OPTIONS = inspect.signature(download).parameters
 ANNOTATIONS = typing.get_type_hints(download)
@@ -50,6 +51,11 @@ def refusal(**arguments: Any) -> str:
         ("input_format", 3, "input_format is 3; it must be one of: txt, csv, parquet"),
         ("input_format", "xml", "input_format is 'xml'; it must be one of: txt, csv, parquet"),
         ("output_format", "zip", "output_format is 'zip'; it must be one of: files, webdataset, parquet, dummy"),
+        ("distributor", "pyspark", "distributor is 'pyspark', which a later version has; this one has multiprocessing"),
+        ("distributor", "ray", "distributor is 'ray', which a later version has; this one has multiprocessing"),
+        ("subjob_size", 0, "subjob_size is 0; it must be a whole number of at least 1"),
+        ("image_size", 0, "image_size is 0; it must be a whole number of at least 1"),
+        ("image_size", (640, 480), "image_size is (640, 480); it must be a whole number of at least 1"),
         ("distributor", None, "distributor is None; it must be one of: multiprocessing"),
         ("incremental_mode", ["auto"], "incremental_mode is ['auto']; it must be one of: auto, incremental, "),
         ("compute_hash", True, "compute_hash is True; it must be one of: md5, sha256, sha512"),
@@ -67,6 +73,8 @@ def test_no_value_of_a_wrong_type_passes_or_ends_in_another_error(option: str) -
     right = wanted(annotation)
     lists = wanted(Sequence[str]).kind
     for value in WRONG:
+        if option == "image_size" and value is None:  # right where nothing is resized, which border is not
+            right = wanted(int)
         if right.holds(value) or (right.kind is lists and isinstance(value, str)):  # a text is a list of one
             continue
         assert refusal(**{option: value}).startswith(f"{option} is ")
@@ -106,5 +114,51 @@ def test_a_single_text_is_a_list_of_one(server: MockServer, tmp_path: Path) -> N
 
 
 def test_the_module_has_what_scripts_and_the_installed_command_import_from_it() -> None:
-    assert img2dataset.main.download is download
-    assert callable(main)
+    module = sys.modules["img2dataset.main"]
+    assert module.download is download
+    assert module.main is img2dataset.main
+    assert inspect.isfunction(main)
+
+
+@pytest.mark.parametrize("unused", [0, None, (640, 480), [640, 480]])
+def test_where_nothing_is_resized_any_size_of_1_47_passes(server: MockServer, tmp_path: Path, unused: Any) -> None:
+    url_list = write_list(tmp_path / "list.txt", [photo(server, 0)])
+    download(url_list, output_folder=str(tmp_path / "out"), resize_mode="no", image_size=unused)
+    again = download(url_list, output_folder=str(tmp_path / "out"), resize_mode="no")
+    assert metadata(tmp_path / "out")[["width", "height"]].to_numpy().tolist() == [[640, 480]]
+    assert again.count == 0  # these are no other images than those of the default
+
+
+def test_jpeg_is_another_name_of_jpg(server: MockServer, tmp_path: Path) -> None:
+    url_list = write_list(tmp_path / "list.txt", [photo(server, 0)])
+    download(url_list, output_folder=str(tmp_path / "out"), encode_format="jpeg")
+    assert (tmp_path / "out" / "00000" / "000000000.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "ignored"),
+    [
+        ({"resize_mode": "keep_ratio"}, "resize_mode=keep_ratio"),
+        ({"encode_format": "png", "encode_quality": 9}, "encode_format=png, encode_quality=9"),
+        ({"skip_reencode": True}, "skip_reencode"),
+    ],
+)
+def test_what_disable_all_reencoding_leaves_without_a_meaning_is_ignored_with_one_line(
+    server: MockServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, option: dict[str, Any], ignored: str
+) -> None:
+    url_list = write_list(tmp_path / "list.txt", [photo(server, 0)])
+    with caplog.at_level(logging.WARNING):
+        download(url_list, output_folder=str(tmp_path / "out"), disable_all_reencoding=True, **option)
+    assert caplog.messages == [f"disable_all_reencoding keeps images as they came; ignored: {ignored}"]
+    assert (tmp_path / "out" / "00000" / "000000000.jpg").exists()  # as the file is, not as encode_format says
+
+
+def test_that_nothing_is_sent_to_wandb_is_said_in_one_line(
+    server: MockServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url_list = write_list(tmp_path / "list.txt", [photo(server, 0)])
+    for enable_wandb in (False, True):
+        download(
+            url_list, output_folder=str(tmp_path / "out"), enable_wandb=enable_wandb, wandb_project="p", subjob_size=5
+        )
+    assert caplog.messages == ["enable_wandb is true, and this version sends nothing to Weights & Biases yet"]

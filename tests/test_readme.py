@@ -65,14 +65,18 @@ def test_every_command_is_accepted_up_to_its_list(argv: list[str], tmp_path: Pat
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_local_links_lead_to_files_and_headings(document: Path) -> None:
-    text = document.read_text()
-    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    headings = {re.sub(r"[^\w -]", "", title).replace(" ", "-").lower() for title in titles}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in headings
-        elif not target.startswith("https://"):
-            assert (document.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        name, _, heading = target.partition("#")
+        if not target.startswith("https://"):
+            linked = document.parent / name if name else document
+            assert linked.exists(), target
+            assert not heading or heading in headings_of(linked), target
+
+
+def headings_of(document: Path) -> set[str]:
+    """As links name them."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).replace(" ", "-").lower() for title in titles}
 
 
 def test_every_error_message_it_names_is_in_the_vocabulary() -> None:
@@ -120,11 +124,29 @@ def test_its_other_commands_run_on_what_was_made(argv: list[str], played: Path) 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n", 1)[0])
 def test_its_python_runs(code: str, played: Path) -> None:
-    if "import torch" in code or "from torch" in code:
-        compile(code, "README.md", "exec")  # torch is too large for a test's requirement
-        return
-    result = subprocess.run([sys.executable, "-c", code], cwd=played, capture_output=True, text=True, timeout=60)
+    result = run_python(without_torch(code), played)
     assert result.returncode == 0, result.stderr
+
+
+def without_torch(code: str) -> str:
+    """PyTorch is too large for a test's requirement: what a worker of its DataLoader does is done without it."""
+    code = code.replace("from torch.utils.data import DataLoader\n", "").replace("torchrgb", "rgb")
+    return re.sub(r"DataLoader\((\w+), .*?\)", r"\1", code)
+
+
+def run_python(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a folder, without the network that `datasets` would look for."""
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "huggingface")}
+    argv = [sys.executable, "-c", code]
+    return subprocess.run(argv, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("worker", ["0", "1"])
+def test_its_loader_may_have_more_workers_than_there_are_tars(worker: str, played: Path) -> None:
+    (code,) = [code for code in blocks("python") if "DataLoader" in code]
+    code = without_torch(code).replace("    ...\n", "    print(len(images))\n")
+    result = run_python(code, played, WORKER=worker, NUM_WORKERS="2")
+    assert (result.returncode, result.stdout) == (0, {"0": "3\n", "1": ""}[worker]), result.stderr
 
 
 def test_the_user_agent_it_names_is_the_one_that_is_sent(server: MockServer, tmp_path: Path) -> None:

@@ -29,10 +29,6 @@ from img2dataset.options import ResizeOptions
         ({"max_image_area": math.nan}, ["max_image_area", "nan"]),
         ({"max_aspect_ratio": 0.5}, ["max_aspect_ratio", "0.5", "at least 1"]),
         ({"min_image_size": 100, "max_image_area": 9999}, ["min_image_size", "max_image_area", "no image can pass"]),
-        ({"disable_all_reencoding": True, "resize_mode": "center_crop"}, ["resize_mode=center_crop", "drop one"]),
-        ({"disable_all_reencoding": True, "encode_format": "png"}, ["encode_format=png"]),
-        ({"disable_all_reencoding": True, "encode_quality": 90}, ["encode_quality=90"]),
-        ({"disable_all_reencoding": True, "skip_reencode": True}, ["skip_reencode"]),
     ],
 )
 def test_refuses(wrong: dict[str, object], words: list[str]) -> None:
@@ -55,3 +51,11 @@ def test_refuses(wrong: dict[str, object], words: list[str]) -> None:
 )
 def test_accepts(right: dict[str, object]) -> None:
     ResizeOptions(**right)  # type: ignore[arg-type]
+
+
+def test_options_of_the_encoding_are_ignored_where_there_is_none() -> None:
+    encoding = {"resize_mode": "center_crop", "encode_format": "webp", "encode_quality": 90, "skip_reencode": True}
+    ignored = ("resize_mode=center_crop", "encode_format=webp", "encode_quality=90", "skip_reencode")
+    assert ResizeOptions(disable_all_reencoding=True, **encoding).ignored == ignored  # type: ignore[arg-type]
+    assert ResizeOptions(**encoding).ignored == ()  # type: ignore[arg-type]
+    assert ResizeOptions(disable_all_reencoding=True).ignored == ()
