@@ -35,7 +35,7 @@ SHARDS, SHARD_SIZE = 20, 6
 SPAN = 1.2  # seconds after a run has begun, or was last struck, in which it is killed
 ORPHANS = 5.0  # seconds that a worker may outlive its parent
 KINDS = ("group", "worker", "parent")
-FORMATS = ("files", "webdataset", "parquet", "huggingface")
+FORMATS = ("files", "webdataset", "parquet", "huggingface", "tfrecord")
 
 
 def rows(server: MockServer, count: int = SHARDS * SHARD_SIZE) -> list[str]:

@@ -26,7 +26,7 @@ from img2dataset.filesystem.lock import Lock
 from img2dataset.formats import names_in, shards_of
 from img2dataset.verify import verify
 
-FORMATS = ["files", "webdataset", "parquet", "huggingface"]
+FORMATS = ["files", "webdataset", "parquet", "huggingface", "tfrecord"]
 ROWS = 9  # three shards; of each the first row fails
 BROKEN = "00001"
 
@@ -304,6 +304,7 @@ def test_repair_removes_what_is_broken_and_the_next_run_does_it_again(out: Path,
         "files": f"{BROKEN}/000011.jpg",
         "webdataset": f"{BROKEN}.tar",
         "parquet": f"{BROKEN}.parquet",
+        "tfrecord": f"{BROKEN}.tfrecord",
         "huggingface": f"data/train-{BROKEN}.parquet",
     }[out.name]
     (out / broken).write_bytes((out / broken).read_bytes()[:700])

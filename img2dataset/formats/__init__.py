@@ -12,12 +12,13 @@ from img2dataset.tables import load
 if TYPE_CHECKING:
     from img2dataset.filesystem import Folder
 
-# The values of the option `output_format`.
+# The values of the option `output_format`. A folder whose stats files tell of none is of the first whose files it has.
 FORMATS = {
     "files": "img2dataset.formats.files:FilesFormat",
     "webdataset": "img2dataset.formats.webdataset:WebDatasetFormat",
-    "parquet": "img2dataset.formats.parquet:ParquetFormat",
+    "tfrecord": "img2dataset.formats.tfrecord:TFRecordFormat",
     "huggingface": "img2dataset.formats.huggingface:HuggingFaceFormat",
+    "parquet": "img2dataset.formats.parquet:ParquetFormat",
     "dummy": "img2dataset.formats.dummy:DummyFormat",
 }
 
