@@ -54,6 +54,7 @@ setup(
         "s3": ["s3fs"],
         "gs": ["gcsfs"],
         "heif": ["pillow-heif"],
+        "tfrecord": ["protobuf>=4.22", "crc32c"],
         "test": requirements("requirements-test.txt"),
     },
     entry_points={"console_scripts": ["img2dataset=img2dataset.main:main"]},

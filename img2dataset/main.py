@@ -159,7 +159,8 @@ def download(
         output_folder: Where the dataset goes: a local folder, or any URL that fsspec writes to, as s3://bucket/name.
             What happens when it has shards already is up to incremental_mode.
         output_format: files (a folder of images a shard), webdataset (a tar a shard), parquet (images as a column of
-            the metadata file) or dummy (only counts, to measure the rest).
+            the metadata file), huggingface (parquet that datasets.load_dataset and the Hub open with pictures),
+            tfrecord (a tfrecord a shard; needs the extra of that name) or dummy (only counts, to measure the rest).
         save_metadata: Write a .json for every image, and one .parquet a shard with a row for every input row.
         extract_exif: Put the file's EXIF tags into the metadata, as JSON text.
         compute_hash: Hash of the fetched bytes in the metadata: md5, sha256 or sha512. None leaves it out.
@@ -311,6 +312,9 @@ def _check_names(
 
 def _check_together(read: ReadOptions, resize: ResizeOptions, write: WriteOptions, resume: ResumeOptions) -> None:
     """Options of several groups that contradict each other."""
+    from img2dataset.formats import load_format
+
+    load_format(write.output_format).check(read, write)
     has_metadata = write.save_metadata and write.output_format != "dummy"
     if resume.incremental_mode == "retry_failed" and not has_metadata:
         raise OptionsError("incremental_mode is retry_failed, which needs the metadata to know what failed")

@@ -269,6 +269,11 @@ class WriteOptions:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.output_folder.startswith("hf://"):
+            raise OptionsError(
+                f"output_folder is {self.output_folder!r}; write to a folder with output_format=huggingface and upload "
+                "it with the Hub's own command: hf upload NAME/DATASET FOLDER --repo-type=dataset"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

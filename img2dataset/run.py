@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from img2dataset.dataset_card import write_card
 from img2dataset.distributor import distribute
 from img2dataset.distributor.base import Event
 from img2dataset.downloader import Downloader
@@ -17,6 +18,7 @@ from img2dataset.errors import OptionsError, ShardError
 from img2dataset.events import Progress, ShardFailure
 from img2dataset.filesystem import Folder, open_folder
 from img2dataset.filesystem.lock import Lock, locked
+from img2dataset.formats import load_format
 from img2dataset.loggers import Beginning, Counts, Observer, Observers
 from img2dataset.options import ResumeOptions, RunOptions
 from img2dataset.reader import Given, Reader
@@ -56,6 +58,8 @@ def run(
         finally:
             if lock.is_held:
                 _sweep(folder)
+                if load_format(downloader.write.output_format).has_card:
+                    _describe(folder)
 
 
 class _LockedRun:
@@ -169,6 +173,14 @@ def _sweep(folder: Folder) -> None:
         folder.recover()
     except (OSError, OptionsError) as error:
         logger.warning("temporary files stay in %s until the next run: %s", folder, error)
+
+
+def _describe(folder: Folder) -> None:
+    """Write the dataset's card, without which the dataset is as whole as with it."""
+    try:
+        write_card(folder)
+    except OSError as error:
+        logger.warning("the dataset card of %s could not be written: %s", folder, error)
 
 
 def _plan(folder: Folder, reader: Reader, resume: ResumeOptions, downloader: Downloader) -> ResumePlan:

@@ -20,7 +20,8 @@ LONGEST_URL = 65_532  # bytes in UTF-8: no server takes a longer one
 KEPT_OF_URL = 65_536  # bytes that the reader keeps of a longer one; cut between two characters it is still too long
 LAST_SHARD = 2**31 - 1  # shard_id is an int32: a longer number, as a date and time, is somebody else's name
 IDENTITY_ROWS = 1000  # by so many first rows a list is known
-_SHARD_FILE = re.compile(r"(?P<id>\d+)(?P<rest>|_stats\.json|\.[a-z]+)")
+DATA_FOLDER = "data"  # in a dataset's folder: what shards share, `train_file`
+_SHARD_FILE = re.compile(r"(?P<train>data/train-)?(?P<id>\d+)(?(train)\.parquet|(?:|_stats\.json|\.[a-z]+))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +144,21 @@ def sample_key(shard_id: int, index: int, number_sample_per_shard: int, digits: 
     return f"{shard_name(shard_id, digits)}{index:0{len(str(number_sample_per_shard - 1))}d}"
 
 
+def train_file(name: str) -> str:
+    """Where the Hub and its library look for the rows of the shard `name`: ``data/train-00012.parquet``."""
+    return f"{DATA_FOLDER}/train-{name}.parquet"
+
+
+def shard_of_file(file: str) -> str | None:
+    """The name of the shard that a file or folder carries the name of, None for any other."""
+    match = _SHARD_FILE.fullmatch(file)
+    return match["id"] if match and int(match["id"]) <= LAST_SHARD else None
+
+
 def parse_shard_file(name: str) -> int | None:
     """The shard number of a file or folder that carries a shard's name, None for any other."""
-    match = _SHARD_FILE.fullmatch(name)
-    return int(match["id"]) if match and int(match["id"]) <= LAST_SHARD else None
+    shard = shard_of_file(name)
+    return None if shard is None else int(shard)
 
 
 def is_stats_file(name: str) -> bool:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from img2dataset.errors import OptionsError, Reason, ShardError, in_one_line
 from img2dataset.events import ShardFailure
-from img2dataset.formats import FORMATS, Parts, image_of, load_format, suffixes
+from img2dataset.formats import FORMATS, Parts, image_of, load_format, names_in, shards_of
 from img2dataset.kinds import check
 from img2dataset.options import RunOptions
 from img2dataset.resume.finished import UNREADABLE, FinishedShard, unusable
-from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, parse_shard_file
+from img2dataset.shards import STATS_SUFFIX, Shard, is_stats_file, shard_of_file
 from img2dataset.stats import FAILED_TO_DOWNLOAD, FAILED_TO_RESIZE, SUCCESS, ShardStats
 from img2dataset.streams import open_closed_streams, unfailing
 from img2dataset.tables import load
@@ -55,7 +55,7 @@ def verify(
     check("decode", decode, bool)
     check("repair", repair, bool)
     folder = open_folder(output_folder)
-    files = folder.names()
+    files = names_in(folder)
     if not any(map(is_stats_file, files)):
         raise OptionsError(f"output_folder is {output_folder!r}, which has no finished shard in it")
     options = RunOptions(processes_count=processes_count, shard_patience=PATIENCE)
@@ -74,8 +74,7 @@ def _shards(files: Sequence[str]) -> list[str]:
     """The names of the finished shards, and of what looks like one that is not."""
     finished = {name.removesuffix(STATS_SUFFIX) for name in files if is_stats_file(name)}
     digits = {len(name) for name in finished}
-    data = {name.removesuffix(suffix) for suffix in suffixes() for name in files}
-    return sorted(finished | {name for name in data if name.isdecimal() and len(name) in digits})
+    return sorted(finished | {name for name in shards_of(files) if len(name) in digits})
 
 
 def _check(names: list[str], verifier: _Verifier, options: RunOptions) -> Iterator[tuple[str, str]]:
@@ -102,8 +101,7 @@ def _named(number: int, name: str) -> Shard:
 
 def _remove(folder: Folder, name: str) -> None:
     """Remove a shard, its stats file first, so that it is open again before it is gone."""
-    number = parse_shard_file(name)
-    files = [file for file in folder.names() if file.startswith(name) and parse_shard_file(file) == number]
+    files = [file for file in names_in(folder) if shard_of_file(file) == name]
     folder.remove_together(sorted(files, key=lambda file: not is_stats_file(file)))
 
 
@@ -118,7 +116,7 @@ class _Verifier:
         from img2dataset.filesystem import open_folder
 
         folder = open_folder(self.output_folder)
-        files = frozenset(folder.names())
+        files = frozenset(names_in(folder))
         for shard in shards:
             yield self._look_at(folder, files, shard)
 
@@ -135,7 +133,7 @@ def check_shard(folder: Folder, name: str, decode: bool, files: Collection[str] 
 
     `files` are the names of what is in the folder; it is listed where they are not given.
     """
-    files = folder.names() if files is None else files
+    files = names_in(folder) if files is None else files
     finished = FinishedShard(folder, name)
     _require(f"{name}{STATS_SUFFIX}" in files, UNFINISHED)
     stats = finished.stats()

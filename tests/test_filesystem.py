@@ -132,25 +132,28 @@ STORE_STEPS = ("pipe", "pipe_file", "copy", "rm", "open")
 
 
 def write_version(folder: Folder, version: bytes) -> None:
-    """A shard in which every file tells its version, and one image is the version's own."""
-    with folder.transaction(["00000", "00000.parquet", "00000_stats.json"]) as transaction:
+    """A shard in which every file tells its version, one image is the version's own, and one file is in `data`."""
+    names = ["00000", "data/train-00000.parquet", "00000.parquet", "00000_stats.json"]
+    with folder.transaction(names) as transaction:
         transaction.open_folder("00000")
         for name in (f"{version.decode()}.jpg", "both.jpg"):
             transaction.write_into("00000", name, version)
+        transaction.open("data/train-00000.parquet").write(version)
         transaction.open("00000.parquet").write(version)
         transaction.open("00000_stats.json").write(version)
         transaction.commit()
 
 
 def content(folder: Folder) -> dict[str, bytes]:
-    """Every file of a folder that has one folder in it, by its path."""
-    paths = [f"00000/{name}" for name in folder.inside("00000").names()]
-    return {path: folder.read(path) for path in paths + [name for name in folder.names() if name != "00000"]}
+    """Every file of a folder that has two folders in it, by its path."""
+    folders = ("00000", "data")
+    paths = [f"{name}/{file}" for name in folders for file in folder.inside(name).names()]
+    return {path: folder.read(path) for path in paths + [name for name in folder.names() if name not in folders]}
 
 
 def whole(version: bytes) -> dict[str, bytes]:
-    paths = (f"00000/{version.decode()}.jpg", "00000/both.jpg", "00000.parquet", "00000_stats.json")
-    return dict.fromkeys(paths, version)
+    images = (f"00000/{version.decode()}.jpg", "00000/both.jpg", "data/train-00000.parquet")
+    return dict.fromkeys((*images, "00000.parquet", "00000_stats.json"), version)
 
 
 def cut(path: str, steps: int, action: Callable[[], object], *, stays_dead: bool) -> bool:
@@ -220,7 +223,7 @@ def test_a_replaced_shard_is_the_old_or_the_new_one_wherever_its_commit_is_cut(
 
 
 def test_removing_a_shard_is_finished_wherever_it_is_cut(folder: Folder) -> None:
-    names = ["00000_stats.json", "00000.parquet", "00000"]
+    names = ["00000_stats.json", "00000.parquet", "00000", "data/train-00000.parquet"]
     write_version(folder, b"old")
     for steps in each_cut(folder.path, lambda: folder.remove_together(names), stays_dead=True):
         folder.recover()
@@ -229,6 +232,15 @@ def test_removing_a_shard_is_finished_wherever_it_is_cut(folder: Folder) -> None
         if not found:
             write_version(folder, b"old")
     assert content(folder) == {}
+
+
+def test_a_file_where_a_shared_folder_belongs_is_refused_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("mine")
+    folder = open_folder(str(tmp_path))
+    with pytest.raises(NotADirectoryError):
+        commit(folder, {"data/train-00000.parquet": b"x", "00000_stats.json": b"{}"})
+    assert sorted(os.listdir(tmp_path)) == ["data"]
+    assert (tmp_path / "data").read_text() == "mine"
 
 
 def test_a_commit_that_fails_after_its_record_does_not_mix_with_the_next_try(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_no_mutation_of_a_commit_record_is_a_traceback(there: Path, tmp_path: Pa
     assert sorted(os.listdir(tmp_path)) == ["there"]
 
 
-FORMATS = ("files", "webdataset", "parquet")
+FORMATS = ("files", "webdataset", "parquet", "huggingface", "tfrecord")
 
 
 @pytest.fixture(scope="module")

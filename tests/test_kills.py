@@ -35,7 +35,7 @@ SHARDS, SHARD_SIZE = 20, 6
 SPAN = 1.2  # seconds after a run has begun, or was last struck, in which it is killed
 ORPHANS = 5.0  # seconds that a worker may outlive its parent
 KINDS = ("group", "worker", "parent")
-FORMATS = ("files", "webdataset", "parquet")
+FORMATS = ("files", "webdataset", "parquet", "huggingface", "tfrecord")
 
 
 def rows(server: MockServer, count: int = SHARDS * SHARD_SIZE) -> list[str]:
@@ -81,7 +81,7 @@ def assert_nothing_broken_is_visible(folder: Path) -> None:
                 assert content
                 assert len(content.read()) == member.size
         assert path.read_bytes()[-1024:] == bytes(1024), f"{path} has no end"
-    for path in folder.glob("[0-9]*.parquet"):
+    for path in (*folder.glob("[0-9]*.parquet"), *folder.glob("data/*")):
         pq.read_table(path)
     for path in folder.glob("[0-9]*_stats.json"):
         json.loads(path.read_text())
@@ -149,7 +149,9 @@ def kills(command: list[str], out: Path, seed: int, count: int) -> Iterator[str]
             yield "nothing"
 
 
-@pytest.mark.parametrize(("output_format", "share"), [("files", KILLS - KILLS // 2), ("webdataset", KILLS // 2)])
+@pytest.mark.parametrize(
+    ("output_format", "share"), [("files", KILLS - KILLS // 2), ("webdataset", KILLS // 2), ("huggingface", KILLS // 4)]
+)
 def test_killed_again_and_again_the_dataset_comes_out_as_uncut(
     server: MockServer, tmp_path: Path, output_format: str, share: int
 ) -> None:

@@ -18,9 +18,9 @@ PACKAGE = Path(img2dataset.__file__).parent
 PAGES = PACKAGE.parent / "docs"
 ROOMS = [  # each imports only from those before it
     *("_version", "errors", "defects", "interpreter", "streams", "tables", "kinds", "options", "filesystem", "shards"),
-    *("arrow", "events", "metadata", "stats", "reader", "fetcher", "images", "formats", "spool", "poisoned", "resume"),
-    *("open_shard", "sample_maker", "downloader", "distributor", "loggers", "verify", "run", "blurrer"),
-    *("short_forms", "help_page", "command_line", "main", "__init__", "__main__"),
+    *("arrow", "events", "metadata", "stats", "reader", "fetcher", "images", "formats", "dataset_card", "spool"),
+    *("poisoned", "resume", "open_shard", "sample_maker", "downloader", "distributor", "loggers", "verify", "run"),
+    *("blurrer", "short_forms", "help_page", "command_line", "main", "__init__", "__main__"),
 ]
 
 

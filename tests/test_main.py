@@ -50,7 +50,7 @@ def refusal(**arguments: Any) -> str:
         ("http_client", 3, "http_client is 3; it must be one of: curl, requests"),
         ("input_format", 3, "input_format is 3; it must be one of: txt, csv, "),
         ("input_format", "xml", "input_format is 'xml'; it must be one of: txt, csv, "),
-        ("output_format", "zip", "output_format is 'zip'; it must be one of: files, webdataset, parquet, dummy"),
+        ("output_format", "zip", "output_format is 'zip'; it must be one of: files, webdataset, "),
         ("distributor", "pyspark", "distributor is 'pyspark', which a later version has; this one has multiprocessing"),
         ("distributor", "ray", "distributor is 'ray', which a later version has; this one has multiprocessing"),
         ("subjob_size", 0, "subjob_size is 0; it must be a whole number of at least 1"),

@@ -17,7 +17,7 @@ import pytest
 from img2dataset import __version__
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = {"s3", "gs", "heif", "test"}
+EXTRAS = {"s3", "gs", "heif", "tfrecord", "test"}
 BUILD = "import sys, setuptools.build_meta as build; print(getattr(build, sys.argv[1])(sys.argv[2]))"
 
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2dataset.shards import ListIdentity, is_stats_file, parse_shard_file, sample_key, shard_name, urls_digest
+from img2dataset.shards import (
+    ListIdentity,
+    is_stats_file,
+    parse_shard_file,
+    sample_key,
+    shard_name,
+    shard_of_file,
+    urls_digest,
+)
 
 
 def test_a_key_is_the_shard_number_and_the_index_in_the_digits_it_needs() -> None:
@@ -22,16 +30,21 @@ def test_keys_are_unique_even_past_the_padding(one: int, other: int, samples: in
     assert len(keys) == len({one, other}) * len({0, samples - 1})
 
 
-@pytest.mark.parametrize("suffix", ["", ".tar", ".parquet", "_stats.json"])
+@pytest.mark.parametrize("file", ["{}", "{}.tar", "{}.parquet", "{}_stats.json", "data/train-{}.parquet"])
 @given(number=st.integers(0, 10**7))
-def test_a_shard_number_is_read_back_from_every_file_of_the_shard(suffix: str, number: int) -> None:
-    assert parse_shard_file(shard_name(number) + suffix) == number
-    assert is_stats_file(shard_name(number) + suffix) == (suffix == "_stats.json")
+def test_a_shard_is_read_back_from_every_file_that_it_has(file: str, number: int) -> None:
+    name = file.format(shard_name(number))
+    assert parse_shard_file(name) == number
+    assert shard_of_file(name) == shard_name(number)
+    assert is_stats_file(name) == (file == "{}_stats.json")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["readme.txt", "a00000.tar", "00000.tar.bak", "stats.json", "x_stats.json", ".00000.tar.tmp", "20261124170000.tar"],
+    [
+        *("readme.txt", "a00000.tar", "00000.tar.bak", "stats.json", "x_stats.json", ".00000.tar.tmp"),
+        *("20261124170000.tar", "data", "data/00000.parquet", "data/train-00000.tar", "data/train-00000_stats.json"),
+    ],
 )
 def test_other_files_are_no_shards(name: str) -> None:
     assert parse_shard_file(name) is None

@@ -23,9 +23,10 @@ from img2dataset.errors import OptionsError
 from img2dataset.filesystem import Folder, open_folder
 from img2dataset.filesystem import lock as locking
 from img2dataset.filesystem.lock import Lock
+from img2dataset.formats import names_in, shards_of
 from img2dataset.verify import verify
 
-FORMATS = ["files", "webdataset", "parquet"]
+FORMATS = ["files", "webdataset", "parquet", "huggingface", "tfrecord"]
 ROWS = 9  # three shards; of each the first row fails
 BROKEN = "00001"
 
@@ -299,13 +300,20 @@ def test_a_folder_is_listed_once_a_process_and_not_once_a_shard(
 
 @each_format
 def test_repair_removes_what_is_broken_and_the_next_run_does_it_again(out: Path, sound: Path) -> None:
-    broken = {"files": f"{BROKEN}/000011.jpg", "webdataset": f"{BROKEN}.tar", "parquet": f"{BROKEN}.parquet"}[out.name]
+    broken = {
+        "files": f"{BROKEN}/000011.jpg",
+        "webdataset": f"{BROKEN}.tar",
+        "parquet": f"{BROKEN}.parquet",
+        "tfrecord": f"{BROKEN}.tfrecord",
+        "huggingface": f"data/train-{BROKEN}.parquet",
+    }[out.name]
     (out / broken).write_bytes((out / broken).read_bytes()[:700])
     (out / "notes.txt").write_text("someone's")
     code, said = run("verify", f"--output_folder={out}", "--decode")
     assert (code, said) == (1, "img2dataset: 1 shards are broken\n")
     assert run("verify", f"--output_folder={out}", "--decode", "--repair")[0] == 1
-    assert {path.name[:5] for path in out.iterdir()} == {"00000", "00002", "notes"}
+    assert shards_of(names_in(open_folder(str(out)))) == {"00000", "00002"}
+    assert (out / "notes.txt").exists()
     assert verify(str(out), decode=True) == {}
     make(sound / "list.txt", out)
     assert verify(str(out), decode=True) == {}

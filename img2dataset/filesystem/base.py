@@ -45,7 +45,10 @@ class Folder(ABC):
 
     @abstractmethod
     def transaction(self, names: Sequence[str]) -> Transaction:
-        """Files and folders of these names, which become visible together and in this order, or not at all."""
+        """Files and folders of these names, which become visible together and in this order, or not at all.
+
+        A file may be of a folder that others share, ``data/train-00000.parquet``, which is made where it is missing.
+        """
 
     @abstractmethod
     def recover(self) -> None:

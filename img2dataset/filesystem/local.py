@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import sys
@@ -122,10 +123,18 @@ class LocalFolder(Folder):
                 else:
                     self._rename(temporary, name)
         _sync(self.path)
+        for folder in {os.path.dirname(name) for _, name in steps if "/" in name}:
+            with suppress(FileNotFoundError):  # it went away with all that was in it
+                _sync(self.join(folder))
+        for folder in {os.path.dirname(temporary) for temporary, _ in steps if temporary and "/" in temporary}:
+            with suppress(FileNotFoundError):
+                self.remove(folder)
         with suppress(FileNotFoundError):
             os.remove(self.join(record))
 
     def _rename(self, temporary: str, name: str) -> None:
+        if "/" in name:
+            os.makedirs(os.path.dirname(self.join(name)), exist_ok=True)
         if not os.path.lexists(self.join(temporary)) or not os.path.isdir(self.join(name)):
             os.replace(self.join(temporary), self.join(name))
             return
@@ -146,7 +155,17 @@ class _LocalTransaction(Transaction):
 
     def _stage(self, name: str) -> str:
         self._staged[name] = temporary_name(name)
-        return self._folder.join(self._staged[name])
+        path = self._folder.join(self._staged[name])
+        if "/" in name:
+            self._require_folder(os.path.dirname(name))
+            os.mkdir(os.path.dirname(path))
+        return path
+
+    def _require_folder(self, name: str) -> None:
+        """See that a folder can be made where one is needed, as long as the commit can be called off."""
+        path = self._folder.join(name)
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
     def open(self, name: str) -> IO[bytes]:
         file = open(self._stage(name), "wb", buffering=1 << 17)  # noqa: SIM115 - closed by commit or discard
@@ -168,6 +187,8 @@ class _LocalTransaction(Transaction):
         for temporary in self._staged.values():
             if os.path.isdir(self._folder.join(temporary)):
                 _sync_all_of(self._folder.join(temporary))
+            elif "/" in temporary:
+                _sync(os.path.dirname(self._folder.join(temporary)))
         steps = [(self._staged[name], name) for name in self._names]
         self._folder.take(self._folder.record(steps), steps)
         self._staged.clear()
@@ -180,7 +201,7 @@ class _LocalTransaction(Transaction):
             self._staged.clear()  # a commit was cut after the point of no return: `recover` finishes it
         for temporary in self._staged.values():
             with suppress(OSError):  # what cannot be removed now, `recover` removes
-                self._folder.remove(temporary)
+                self._folder.remove(temporary.partition("/")[0])
         self._staged.clear()
 
 

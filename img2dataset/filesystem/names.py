@@ -13,8 +13,9 @@ _SPOOL = re.compile(r"\..+\.img2dataset-open")
 
 
 def temporary_name(name: str) -> str:
-    """A name that nobody else chooses, for what will be `name`."""
-    return f".{name.lstrip('.')}.{uuid.uuid4().hex}.tmp"
+    """A name that nobody else chooses, for what will be `name`; for a file of a folder, in a folder of such a name."""
+    first, slash, file = name.partition("/")
+    return f".{first.lstrip('.')}.{uuid.uuid4().hex}.tmp{slash}{file}"
 
 
 def is_temporary_of(temporary: str, name: str) -> bool:
@@ -27,7 +28,7 @@ def is_temporary_of(temporary: str, name: str) -> bool:
 
 def commit_record_name(name: str) -> str:
     """The name for the record of a commit that ends with `name`: there is one at a time."""
-    return f".{name}.img2dataset-commit"
+    return f".{name.rpartition('/')[2]}.img2dataset-commit"
 
 
 def claim_name(holder: str) -> str:

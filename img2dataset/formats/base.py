@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from img2dataset.filesystem import Folder
-    from img2dataset.options import WriteOptions
+    from img2dataset.options import ReadOptions, WriteOptions
     from img2dataset.stats import ShardStats
 
 Parts: TypeAlias = dict[str, bytes]  # the files of a sample by their extensions, the image among them
@@ -25,7 +25,7 @@ Parts: TypeAlias = dict[str, bytes]  # the files of a sample by their extensions
 class Format:
     """One way to keep the samples of a shard; an instance writes one shard.
 
-    A format says what its files are called (`suffixes`), how a sample that has an image is written to them (`_open`,
+    A format says what its files are called (`data_files`), how a sample that has an image is written to them (`_open`,
     `_write`, `_close`), and how the samples are read back (`read`). It gets every sample of the shard once, in key
     order. The base keeps their metadata and writes it behind the images, and the stats behind that.
 
@@ -33,18 +33,29 @@ class Format:
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()  # of what holds the images: a file ``00000.tar`` has ``.tar``
+    has_card: ClassVar[bool] = False  # the dataset is described in a card, for the Hub and its library
     has_metadata: ClassVar[bool] = True  # in a file of its own, ``00000.parquet``, unless ``save_metadata`` is off
+
+    @classmethod
+    def check(cls, read: ReadOptions, write: WriteOptions) -> None:
+        """Raises `OptionsError` where the format cannot do what is asked, or lacks a package."""
+
+    @classmethod
+    def data_files(cls, name: str) -> list[str]:
+        """The names of what holds the images of the shard `name`."""
+        return [name + suffix for suffix in cls.suffixes]
 
     @classmethod
     def files(cls, name: str, *, save_metadata: bool) -> list[str]:
         """The names of the files and folders of the shard `name`, in the order in which they appear."""
-        metadata = (".parquet",) if cls.has_metadata and save_metadata else ()
-        return [name + suffix for suffix in (*cls.suffixes, *metadata, STATS_SUFFIX)]
+        metadata = [f"{name}.parquet"] if cls.has_metadata and save_metadata else []
+        return [*cls.data_files(name), *metadata, name + STATS_SUFFIX]
 
     @classmethod
     def is_there(cls, name: str, names: Collection[str]) -> bool:
         """Whether `names` has what holds the images of the shard `name` in this format."""
-        return bool(cls.suffixes) and all(name + suffix in names for suffix in cls.suffixes)
+        files = cls.data_files(name)
+        return bool(files) and all(file in names for file in files)
 
     @classmethod
     def read(cls, folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:

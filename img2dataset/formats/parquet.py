@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from img2dataset.arrow import binaries
 from img2dataset.formats.base import Format, Parts
 from img2dataset.metadata import Sample
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from img2dataset.filesystem import Folder
@@ -21,7 +22,7 @@ READ_TOGETHER = 64  # rows
 class ParquetFormat(Format):
     """``00000.parquet``: the metadata and a column of image bytes named by their extension, null for failures."""
 
-    suffixes = (".parquet",)
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
     has_metadata = False  # in a file of its own
 
     @classmethod
@@ -39,19 +40,32 @@ class ParquetFormat(Format):
 
     def _open(self) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
+        self._begin_groups()
+        self._columns = sorted({self.options.encode_format, *self.extensions})
+        images = [pa.field(column, pa.binary()) for column in self._columns]
+        self._table = self._writer(self.open_file(".parquet"), images)
+
+    def _begin_groups(self) -> None:
         self._group: dict[int, tuple[str | None, bytes]] = {}  # row → extension and image
         self._group_bytes = 0
         self._first_row = 0  # of the group
-        self._columns = sorted({self.options.encode_format, *self.extensions})
+
+    def _writer(
+        self, file: IO[bytes], images: list[pa.Field], about: dict[str, str] | None = None, **options: Any
+    ) -> pq.ParquetWriter:
+        """Begin a table of the metadata and columns of images; `about` is the metadata of its schema."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         metadata = self.metadata().schema
-        self._schema = pa.schema([*metadata, *(pa.field(column, pa.binary()) for column in self._columns)])
+        self._schema = pa.schema([*metadata, *images], metadata=about)
         # Images are compressed already and no two are alike; statistics would put the whole of two into the footer.
         plain = {"use_dictionary": metadata.names, "write_statistics": metadata.names}
-        compression = dict.fromkeys(metadata.names, "snappy") | dict.fromkeys(self._columns, "none")
-        file = self.open_file(".parquet")
-        self._table = pq.ParquetWriter(file, self._schema, compression=compression, write_page_checksum=True, **plain)
+        compression = dict.fromkeys(metadata.names, "snappy")  # and none for the images
+        return pq.ParquetWriter(
+            file, self._schema, compression=compression, write_page_checksum=True, **plain, **options
+        )
 
     def _write(self, sample: Sample) -> None:
         assert sample.image is not None
@@ -69,13 +83,17 @@ class ParquetFormat(Format):
 
     def _write_group(self) -> None:
         """Write the rows that came since the last group."""
+        metadata = self.metadata(self._first_row)
+        self._write_rows(metadata)
+        self._group, self._group_bytes, self._first_row = {}, 0, self._first_row + len(metadata)
+
+    def _write_rows(self, metadata: pa.Table) -> None:
+        """Write the metadata of rows, those of the group among them, with the images of the group."""
         import pyarrow as pa
 
-        metadata = self.metadata(self._first_row)
         rows = range(self._first_row, self._first_row + len(metadata))
         images = [binaries([self._image(row, column) for row in rows]) for column in self._columns]
         self._table.write_table(pa.table([*metadata.columns, *images], schema=self._schema))
-        self._group, self._group_bytes, self._first_row = {}, 0, rows.stop
 
     def _image(self, row: int, column: str) -> bytes | None:
         extension, image = self._group.get(row, (None, b""))

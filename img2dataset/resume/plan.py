@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from img2dataset.dataset_card import CARD, is_card
 from img2dataset.errors import OptionsError
 from img2dataset.fetcher.retries import is_to_retry
 from img2dataset.filesystem import Folder
+from img2dataset.formats import names_in
 from img2dataset.reader import Reader
 from img2dataset.resume.comparison import Comparison, compare, compare_beginnings
 from img2dataset.resume.passing import Passing
@@ -74,7 +76,7 @@ class _Contents:
 
     @staticmethod
     def of(folder: Folder, digits: int) -> _Contents:
-        taken = {name: number for name in folder.names() if (number := parse_shard_file(name)) is not None}
+        taken = {name: number for name in names_in(folder) if (number := parse_shard_file(name)) is not None}
         stats_files = {number: name for name, number in taken.items() if is_stats_file(name)}
         unfinished = {number: name for name, number in taken.items() if number not in stats_files}
         next_free = max(taken.values(), default=-1) + 1
@@ -199,9 +201,11 @@ def _difference(contents: _Contents, in_part: Sequence[Comparison]) -> str:
 
 def overwrite(folder: Folder) -> None:
     """Remove every shard of the folder. Raises `OptionsError`, removing nothing, when it holds anything else."""
-    names = folder.names()
+    names = names_in(folder)
     finished = {parse_shard_file(name) for name in names if is_stats_file(name)}
     foreign = [name for name in names if parse_shard_file(name) not in finished]
+    if finished and CARD in foreign and is_card(folder):
+        foreign.remove(CARD)
     if foreign:
         raise OptionsError(
             f"incremental_mode is overwrite, but {folder} holds {foreign[0]!r}, which img2dataset did not write; "
