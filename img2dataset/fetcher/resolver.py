@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import socket
 import threading
 import time
@@ -90,7 +91,7 @@ class Resolver(Answers[Resolution]):
         self._timeout = timeout
         self._lookups_lock = threading.Lock()
         self._queue: deque[str] = deque()
-        self._under_way: set[_Lookup] = set()
+        self._under_way: dict[_Lookup, bool] = {}  # in the order in which they began
         self._closed = False
 
     def resolve(self, host: str, done: Callable[[Resolution], None]) -> Resolution | None:
@@ -124,10 +125,11 @@ class Resolver(Answers[Resolution]):
             if not self._queue or len(self._under_way) >= _MOST_AT_ONCE:
                 return None
             now = time.monotonic()
-            if sum(now - lookup.started < _PLACE_SECONDS for lookup in self._under_way) >= _PLACES:
+            last_with_place = next(itertools.islice(reversed(self._under_way), _PLACES - 1, None), None)
+            if last_with_place and now - last_with_place.started < _PLACE_SECONDS:
                 return None
             lookup = _Lookup(self._queue.popleft(), now)
-            self._under_way.add(lookup)
+            self._under_way[lookup] = True
             return lookup
 
     def _ask(self, lookup: _Lookup) -> None:
@@ -144,9 +146,8 @@ class Resolver(Answers[Resolution]):
 
     def _finish(self, lookup: _Lookup, resolution: Resolution) -> None:
         with self._lookups_lock:
-            is_late = lookup not in self._under_way
-            self._under_way.discard(lookup)
-        if not (is_late and resolution.error):
+            in_time = self._under_way.pop(lookup, False)
+        if in_time or not resolution.error:
             self.learn(lookup.host, replace(resolution, seconds=time.monotonic() - lookup.started))
         self._start_lookups()
 

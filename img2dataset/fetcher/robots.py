@@ -106,7 +106,6 @@ def _rules(result: FetchResult, token: str) -> RobotsRules:
 
 
 _USER_AGENT = re.compile(r"\s*user(?:-|\s*)agent(?=[\s:]|$)\s*:?(.*)", re.IGNORECASE)
-_SOMEBODY_ELSE = "somebody-else"
 
 
 def _without_others(lines: Iterable[str], token: str) -> Iterator[str]:
@@ -119,7 +118,7 @@ def _without_others(lines: Iterable[str], token: str) -> Iterator[str]:
         if found:
             name = found[1].partition("#")[0].strip().lower()
             name = name if name == "*" else name.replace("*", "")
-            line = f"User-agent: {name if _is_meant(name, token) else _SOMEBODY_ELSE}"
+            line = f"User-agent: {name if _is_meant(name, token) else 'somebody-else'}"
         yield line
 
 
