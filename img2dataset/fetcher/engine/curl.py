@@ -102,6 +102,7 @@ class CurlEngine:
         self._body, self._raised = body, None
         self._prepare(hop)
         code = self._perform()
+        self._body = None  # an engine that waits for its next hop holds no image
         if self._raised is not None:
             raise self._raised
         if code is not None:
