@@ -44,9 +44,8 @@ class Hops:
         """Work until the schedule is closed."""
         last = None
         while (turn := self.schedule.take(last)) is not None:
-            job, room = turn
-            last = job.target.host
-            self._do(job, room)
+            last = turn.job.target.host
+            self._do(*turn)
         self._close_engine()
 
     def _do(self, job: Job, room: Room) -> None:
