@@ -34,7 +34,7 @@ def refusal(**arguments: Any) -> str:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("url_list", 5, "url_list is 5; it must be a text that is not empty"),
+        ("url_list", 5, "url_list is of type int; it must be a path, a list of paths or of URLs"),
         ("timeout", "3", "timeout is '3'; it must be a number"),
         ("thread_count", "8", "thread_count is '8'; it must be a whole number"),
         ("headers", 5, 'headers is 5; it must be texts by name, as {"Accept": "image/*"}'),
@@ -47,8 +47,8 @@ def refusal(**arguments: Any) -> str:
         ("retry_statuses", [404], "retry_statuses is (404,); it must be a list of texts"),
         ("resolver", "foo", "resolver is 'foo'; it must be one of: c-ares, system"),
         ("http_client", 3, "http_client is 3; it must be one of: curl, requests"),
-        ("input_format", 3, "input_format is 3; it must be one of: txt, csv, parquet"),
-        ("input_format", "xml", "input_format is 'xml'; it must be one of: txt, csv, parquet"),
+        ("input_format", 3, "input_format is 3; it must be one of: txt, csv, tsv, json, jsonl, parquet"),
+        ("input_format", "xml", "input_format is 'xml'; it must be one of: txt, csv, tsv, json, jsonl, parquet"),
         ("output_format", "zip", "output_format is 'zip'; it must be one of: files, webdataset, parquet, dummy"),
         ("distributor", None, "distributor is None; it must be one of: multiprocessing"),
         ("incremental_mode", ["auto"], "incremental_mode is ['auto']; it must be one of: auto, incremental, "),
