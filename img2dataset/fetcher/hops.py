@@ -44,7 +44,7 @@ class Hops:
         """Work until the schedule is closed."""
         last = None
         while (turn := self.schedule.take(last)) is not None:
-            last = turn.job.target.host
+            last = turn[0].target.host
             self._do(*turn)
         self._close_engine()
 
