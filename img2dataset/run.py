@@ -52,7 +52,7 @@ def run(
         finally:
             if lock.is_held:
                 _sweep(folder)
-                if load_format(downloader.write.output_format).has_card:
+                if load_format(downloader.write.output_format).has_card(downloader.write):
                     _describe(folder)
 
 
@@ -193,5 +193,9 @@ def _output_options(downloader: Downloader) -> dict[str, Any]:
     names = ("number_sample_per_shard", "caption_col", "bbox_col", "save_additional_columns")
     options = {name: read[name] for name in names} | write | dataclasses.asdict(downloader.resize)
     del options["output_folder"], options["max_image_memory"]  # which changes what is left out, as `timeout` does
+    if downloader.write.output_format == "files":
+        options["dataset_card"] = bool(downloader.write.dataset_card)  # a shard has a file for it
+    else:
+        del options["dataset_card"]
     plain = {name: None if value == math.inf else value for name, value in options.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

@@ -49,7 +49,11 @@ def refusal(**arguments: Any) -> str:
         ("http_client", 3, "http_client is 3; it must be one of: curl, requests"),
         ("input_format", 3, "input_format is 3; it must be one of: txt, csv, parquet"),
         ("input_format", "xml", "input_format is 'xml'; it must be one of: txt, csv, parquet"),
-        ("output_format", "zip", "output_format is 'zip'; it must be one of: files, webdataset, parquet, dummy"),
+        (
+            "output_format",
+            "zip",
+            "output_format is 'zip'; it must be one of: files, webdataset, tfrecord, ",
+        ),
         ("distributor", None, "distributor is None; it must be one of: multiprocessing"),
         ("incremental_mode", ["auto"], "incremental_mode is ['auto']; it must be one of: auto, incremental, "),
         ("compute_hash", True, "compute_hash is True; it must be one of: md5, sha256, sha512"),
