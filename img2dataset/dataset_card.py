@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from img2dataset._version import __version__
 from img2dataset.filesystem import Folder
-from img2dataset.shards import DATA_FOLDER, is_stats_file, parse_shard_file
+from img2dataset.formats import load_format
+from img2dataset.shards import STATS_SUFFIX, is_stats_file, parse_shard_file
 from img2dataset.stats import Origin, RunStats, ShardStats
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CARD = "README.md"
 MARK = "# Written by img2dataset at the end of each run. Without this line the file is yours, and stays as it is."
 _TEXT = """---
 {mark}
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: {data}/train-*.parquet
+{head}
 ---
 
 # Images from a list of URLs
@@ -30,11 +31,11 @@ configs:
 from datasets import load_dataset
 
 dataset = load_dataset("path/to/this/folder", split="train")
-dataset[0]["image"]  # a picture of Pillow's
+dataset[0]["{image}"]  # a picture of Pillow's
 ```
 
-`{data}/` has a row for each image: the picture in the column `image`, and beside it what is known of it. The parquet
-files next to this card have a row for each URL, those that failed too, with the reason in `error_message`.
+The library gives a row for each image, with what is known of it. The parquet files next to this card have a row for
+each URL, those that failed too, with the reason in `error_message`.
 
 | | rows |
 | --- | --- |
@@ -73,7 +74,7 @@ def write_card(folder: Folder) -> None:
         total.add(stats)
         origin = stats.origin
     if total.shards:
-        folder.write(CARD, _text(total, origin).encode("utf-8", "replace"))
+        folder.write(CARD, _text(total, origin, _head(origin, _schema(folder, names))).encode("utf-8", "replace"))
 
 
 def _finished(folder: Folder, names: list[str]) -> Iterator[ShardStats]:
@@ -83,11 +84,35 @@ def _finished(folder: Folder, names: list[str]) -> Iterator[ShardStats]:
             yield ShardStats.from_json(json.loads(data), parse_shard_file(name) or 0)
 
 
-def _text(total: RunStats, origin: Origin) -> str:
+def _schema(folder: Folder, names: list[str]) -> pa.Schema | None:
+    """The columns of the metadata; None where none is kept."""
+    import pyarrow.parquet as pq
+
+    for name in names:
+        if name.endswith(".parquet") and name.removesuffix(".parquet") + STATS_SUFFIX in names:
+            with folder.open(name) as file, suppress(ValueError):
+                return pq.read_schema(file)
+    return None
+
+
+def _head(origin: Origin, metadata: pa.Schema | None) -> str:
+    """What the library reads: JSON, which is YAML too."""
+    kind = load_format(origin.output_format or "files")
+    files = [{"split": "train", "path": kind.card_files(origin.options)}]
+    config: dict[str, Any] = {"config_name": "default", "data_files": files}
+    head: dict[str, Any] = {"configs": [config]}
+    if features := kind.card_features(origin.options, metadata):
+        config["features"] = features  # for a folder of images
+        head["dataset_info"] = {"features": features}  # for tars
+    return "\n".join(f"{name}: {json.dumps(value)}" for name, value in head.items())
+
+
+def _text(total: RunStats, origin: Origin, head: str) -> str:
     options = {name: value for name, value in origin.options.items() if value not in (None, [], False)}
     return _TEXT.format(
         mark=MARK,
-        data=DATA_FOLDER,
+        head=head,
+        image=origin.options["encode_format"] if origin.output_format == "webdataset" else "image",
         successes=total.successes,
         count=total.count,
         shards=total.shards,

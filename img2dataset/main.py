@@ -84,6 +84,7 @@ def download(
     save_additional_columns: Sequence[str] | None = None,
     column_types: Mapping[str, str] | None = None,
     save_fetch_details: bool = False,
+    dataset_card: bool | None = None,
     oom_shard_count: int = 5,
     incremental_mode: str = "auto",
     retry_statuses: Sequence[str] | None = None,
@@ -165,6 +166,8 @@ def download(
         extract_exif: Put the file's EXIF tags into the metadata, as JSON text.
         compute_hash: Hash of the fetched bytes in the metadata: md5, sha256 or sha512. None leaves it out.
         save_fetch_details: Add the HTTP status, the URL after redirects and the number of attempts to the metadata.
+        dataset_card: Write a README.md by which datasets.load_dataset and the Hub open the folder with pictures; with
+            output_format=files or webdataset. None means with huggingface only.
         oom_shard_count: Digits of the shard number in file names: 5 gives 00000.
 
     Running:
@@ -242,6 +245,7 @@ def download(
         compute_hash=compute_hash,
         extract_exif=extract_exif,
         save_fetch_details=save_fetch_details,
+        dataset_card=dataset_card,
         oom_shard_count=oom_shard_count,
     )
     resume = ResumeOptions(incremental_mode=incremental_mode)

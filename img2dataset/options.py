@@ -265,6 +265,7 @@ class WriteOptions:
     compute_hash: Hash | None = "sha256"
     extract_exif: bool = True
     save_fetch_details: bool = False
+    dataset_card: bool | None = None  # None: with output_format=huggingface only
     oom_shard_count: Annotated[int, at_least(1)] = 5
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ def run(
         finally:
             if lock.is_held:
                 _sweep(folder)
-                if load_format(downloader.write.output_format).has_card:
+                if load_format(downloader.write.output_format).has_card(downloader.write):
                     _describe(folder)
 
 
@@ -200,5 +200,9 @@ def _output_options(downloader: Downloader) -> dict[str, Any]:
     options = {name: read[name] for name in names} | write | dataclasses.asdict(downloader.resize)
     options["column_types"] = [f"{column}: {kind}" for column, kind in sorted(read["column_types"].items())]
     del options["output_folder"], options["max_image_memory"]  # which changes what is left out, as `timeout` does
+    if downloader.write.output_format == "files":
+        options["dataset_card"] = bool(downloader.write.dataset_card)  # a shard has a file for it
+    else:
+        del options["dataset_card"]
     plain = {name: None if value == math.inf else value for name, value in options.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

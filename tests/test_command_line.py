@@ -51,7 +51,7 @@ def refused(*words: object, cwd: Path) -> str:
         ("--image_size=-1", "image_size is -1; it must be a whole number of at least 1"),
         ("--timeout=0", "timeout is 0.0; it must be a number above 0"),
         ("--resize_mode=sideways", "resize_mode is 'sideways'; it must be one of: "),
-        ("--output_format=zip", "output_format is 'zip'; it must be one of: files, webdataset, parquet, dummy"),
+        ("--output_format=zip", "output_format is 'zip'; it must be one of: files, webdataset, tfrecord, "),
         ("--input_format=xml", "input_format is 'xml'; it must be one of: txt, csv, tsv, json, jsonl, parquet, txt.gz"),
         ("--http_client=lynx", "http_client is 'lynx'; it must be one of: curl, requests"),
         ("--resolver=foo", "resolver is 'foo'; it must be one of: c-ares, system"),

@@ -29,18 +29,6 @@ WORDS: dict[str, Any] = {"output_format": "huggingface", "number_sample_per_shar
 
 
 @pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Any]:
-    """`datasets.load_dataset` of the train split, without a network."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
-    import datasets
-
-    datasets.disable_progress_bars()
-    caches = iter(range(100))
-    return lambda out: datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / f"cache{next(caches)}"))
-
-
-@pytest.fixture
 def rows(server: MockServer) -> list[str]:
     """The second shard of ten has the only rows without a picture at its end; a third has none at all."""
     return [*mixed_rows(server, ROWS), *(server.url(f"/status/404?late={n}") for n in range(10))]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from img2dataset.arrow import python_rows
+from img2dataset.errors import OptionsError
 from img2dataset.metadata import Sample, metadata_json, metadata_table
 from img2dataset.shards import STATS_SUFFIX, Rows, Shard, shard_name
 
@@ -33,12 +35,33 @@ class Format:
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()  # of what holds the images: a file ``00000.tar`` has ``.tar``
-    has_card: ClassVar[bool] = False  # the dataset is described in a card, for the Hub and its library
+    card_by_default: ClassVar[bool] = False
+    takes_card: ClassVar[bool] = False  # by which the Hub and its library open the folder: dataset_card.py
     has_metadata: ClassVar[bool] = True  # in a file of its own, ``00000.parquet``, unless ``save_metadata`` is off
 
     @classmethod
-    def check(cls, read: ReadOptions, write: WriteOptions) -> None:
+    def check(cls, read: ReadOptions, write: WriteOptions) -> None:  # noqa: ARG003 - some ask for it
         """Raises `OptionsError` where the format cannot do what is asked, or lacks a package."""
+        if write.dataset_card and not cls.takes_card:
+            raise OptionsError(
+                f"dataset_card is true, and what output_format={write.output_format} writes is not opened by a card; "
+                "use output_format=huggingface, files or webdataset"
+            )
+
+    @classmethod
+    def has_card(cls, write: WriteOptions) -> bool:
+        """Whether the dataset gets a card."""
+        return cls.card_by_default if write.dataset_card is None else write.dataset_card
+
+    @classmethod
+    def card_files(cls, options: Mapping[str, Any]) -> list[str]:  # noqa: ARG003 - of the format, by the run's options
+        """What a card tells the Hub's library to open: patterns of the files that hold images."""
+        return []
+
+    @classmethod
+    def card_features(cls, options: Mapping[str, Any], metadata: pa.Schema | None) -> list[dict[str, Any]]:  # noqa: ARG003
+        """What a card tells of the columns, where the library would guess them wrong."""
+        return []
 
     @classmethod
     def data_files(cls, name: str) -> list[str]:
@@ -154,6 +177,21 @@ class Format:
     def _abort(self) -> None:
         """Let go of the files that hold the images, which are discarded."""
         self._close()
+
+
+@cache
+def image_extensions() -> frozenset[str]:
+    """What images may be called by, of whatever format they are."""
+    from img2dataset.images.sniff import FORMATS
+
+    return frozenset({*(made.extension for made in FORMATS.values()), "jpeg", "bin"})
+
+
+def extensions_with(options: Mapping[str, Any]) -> list[str]:
+    """What the images of a run with these options are called by."""
+    if options.get("disable_all_reencoding"):
+        return sorted(image_extensions())
+    return [str(options.get("encode_format", "jpg"))]
 
 
 def grouped(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Parts]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from img2dataset.arrow import binaries, integers, strings
 from img2dataset.errors import OptionsError
@@ -29,10 +29,12 @@ class HuggingFaceFormat(ParquetFormat):
 
     suffixes = ()
     has_metadata = True
-    has_card = True
+    card_by_default = True
+    takes_card = True
 
     @classmethod
     def check(cls, read: ReadOptions, write: WriteOptions) -> None:
+        super().check(read, write)
         if not write.save_metadata:
             raise OptionsError(
                 "save_metadata is false and output_format is huggingface, which keeps the rows that failed in the "
@@ -47,6 +49,10 @@ class HuggingFaceFormat(ParquetFormat):
     @classmethod
     def data_files(cls, name: str) -> list[str]:
         return [train_file(name)]
+
+    @classmethod
+    def card_files(cls, options: Mapping[str, Any]) -> list[str]:  # noqa: ARG003 - they are always there
+        return [train_file("*")]
 
     @classmethod
     def read(cls, folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:

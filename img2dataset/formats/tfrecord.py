@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 from img2dataset.errors import OptionsError
 from img2dataset.formats import example
-from img2dataset.formats.base import Format, Parts
+from img2dataset.formats.base import Format, Parts, image_extensions
 from img2dataset.metadata import Sample, metadata_schema, own_values
 
 if TYPE_CHECKING:
@@ -30,7 +29,8 @@ class TFRecordFormat(Format):
     suffixes = (".tfrecord",)
 
     @classmethod
-    def check(cls, read: ReadOptions, write: WriteOptions) -> None:  # noqa: ARG003 - any will do
+    def check(cls, read: ReadOptions, write: WriteOptions) -> None:
+        super().check(read, write)
         try:
             import crc32c  # noqa: F401
             import google.protobuf  # noqa: F401
@@ -38,7 +38,7 @@ class TFRecordFormat(Format):
             raise OptionsError(
                 f"output_format is tfrecord, which needs a package more ({error}): pip install img2dataset[tfrecord]"
             ) from error
-        for column in image_names().intersection(read.save_additional_columns):
+        for column in image_extensions().intersection(read.save_additional_columns):
             raise OptionsError(
                 f"save_additional_columns names {column!r}, which is what images are called with "
                 "output_format=tfrecord; rename it in the list"
@@ -74,14 +74,6 @@ class TFRecordFormat(Format):
         return features
 
 
-@cache
-def image_names() -> frozenset[str]:
-    """What the feature of an image may be called: by its extension."""
-    from img2dataset.images.sniff import FORMATS
-
-    return frozenset({*(made.extension for made in FORMATS.values()), "jpeg", "bin"})
-
-
 def _kind(kind: pa.DataType) -> type:
     """What the values of a column are in a record."""
     from pyarrow import types
@@ -111,7 +103,7 @@ def _bytes(value: Any) -> bytes:
 
 def _parts(features: dict[str, example.Values]) -> Parts:
     """The image by its extension; none where the example has none."""
-    found = {name: values[0] for name, values in features.items() if name in image_names() and values}
+    found = {name: values[0] for name, values in features.items() if name in image_extensions() and values}
     return {name: value for name, value in found.items() if isinstance(value, bytes)}
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from img2dataset.formats.base import Format, Parts, grouped
+from img2dataset.formats.base import Format, Parts, extensions_with, grouped
+from img2dataset.formats.features import json_features
 from img2dataset.metadata import Sample
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from img2dataset.filesystem import Folder
 
 TIME = 315_532_800  # of every file, 1980-01-01 UTC: the same samples give the same bytes
@@ -20,6 +23,22 @@ class WebDatasetFormat(Format):
     """``00000.tar`` with ``000000000.jpg``, ``.txt`` and ``.json`` of each sample next to each other."""
 
     suffixes = (".tar",)
+    takes_card = True
+
+    @classmethod
+    def card_files(cls, options: Mapping[str, Any]) -> list[str]:  # noqa: ARG003 - they are always called so
+        return ["[0-9]*.tar"]
+
+    @classmethod
+    def card_features(cls, options: Mapping[str, Any], metadata: pa.Schema | None) -> list[dict[str, Any]]:
+        """The files of a sample. The library looks at the first few, and a column may be null in all of these."""
+        kinds: dict[str, dict[str, Any]] = {extension: {"dtype": "image"} for extension in extensions_with(options)}
+        if options.get("caption_col"):
+            kinds["txt"] = {"dtype": "string"}
+        if options.get("save_metadata") and metadata is not None:
+            kinds["json"] = {"struct": json_features(metadata)}
+        kinds |= {"__key__": {"dtype": "string"}, "__url__": {"dtype": "string"}}
+        return [{"name": name, **kind} for name, kind in kinds.items()]
 
     @classmethod
     def read(cls, folder: Folder, name: str) -> Iterator[tuple[str, Parts]]:
