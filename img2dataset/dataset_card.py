@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from img2dataset._version import __version__
 from img2dataset.filesystem import Folder
 from img2dataset.formats import load_format
-from img2dataset.shards import STATS_SUFFIX, is_stats_file, parse_shard_file
+from img2dataset.shards import STATS_SUFFIX, is_stats_file, parse_shard_file, shard_count
 from img2dataset.stats import Origin, RunStats, ShardStats
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _TEXT = """---
 
 # Images from a list of URLs
 
-{successes:,} images of {count:,} URLs, in {shards:,} shards.
+{successes:,} images of {count:,} URLs, in {shards}.
 
 ```python
 from datasets import load_dataset
@@ -115,7 +115,7 @@ def _text(total: RunStats, origin: Origin, head: str) -> str:
         image=origin.options["encode_format"] if origin.output_format == "webdataset" else "image",
         successes=total.successes,
         count=total.count,
-        shards=total.shards,
+        shards=shard_count(total.shards),
         failed_to_download=total.failed_to_download,
         failed_to_resize=total.failed_to_resize,
         version=__version__,
