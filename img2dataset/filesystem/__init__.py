@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from img2dataset.errors import OptionsError
 from img2dataset.filesystem.base import Folder, Transaction
 from img2dataset.filesystem.local import LocalFolder
@@ -9,7 +11,9 @@ from img2dataset.filesystem.names import LOCK_NAME
 from img2dataset.filesystem.remote import RemoteFolder
 from img2dataset.filesystem.store import Store
 
-__all__ = ["LOCK_NAME", "Folder", "Transaction", "open_folder"]
+__all__ = ["LOCK_NAME", "Folder", "Transaction", "find_store", "open_folder"]
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # by the protocol of a URL, what brings its package
 
 
 def open_folder(path: str) -> Folder:
@@ -19,14 +23,23 @@ def open_folder(path: str) -> Folder:
     """
     if "://" not in path:
         return LocalFolder(path)
-    import fsspec
-
-    try:
-        filesystem, root = fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as error:
-        extra = path.partition("://")[0]
-        hint = f": pip install img2dataset[{extra}]" if extra in ("s3", "gs") else ""
-        raise OptionsError(f"{path!r} cannot be opened: {error}{hint}") from error
+    filesystem, root = find_store("output_folder", path)
     if "file" in filesystem.protocol:
         return LocalFolder(root)
     return RemoteFolder(path, Store(filesystem, root))
+
+
+def find_store(option: str, url: str) -> tuple[Any, str]:
+    """The fsspec file system of a path or URL, which is the value of `option`, and the path on it.
+
+    Raises `OptionsError`, with what to install, when nobody knows the protocol or its package is missing.
+    """
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        extra = _EXTRAS.get(url.partition("://")[0])
+        hint = f": pip install img2dataset[{extra}]" if extra else ""
+        raise OptionsError(f"{option} is {url!r}, which cannot be opened: {error}{hint}") from error
+    return filesystem, path

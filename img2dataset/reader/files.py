@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO, Any, cast
 
 from img2dataset.errors import Img2datasetError, OptionsError, in_one_line
+from img2dataset.filesystem import find_store
 from img2dataset.reader.pipe import STANDARD_INPUT, Pipe, is_pipe
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip", ".zst": "zstd"}  # as fsspec calls them
@@ -90,14 +91,14 @@ def _found(place: str, input_format: str | None, extensions: Mapping[str, str]) 
 
 
 def _stored(place: str, input_format: str | None, extensions: Mapping[str, str]) -> tuple[list[str], Any]:
-    import fsspec
+    from fsspec.core import has_magic
 
-    filesystem, path = fsspec.core.url_to_fs(place)
+    filesystem, path = find_store("url_list", place)
     if filesystem.isfile(path):
         return [path], filesystem
     if filesystem.isdir(path):
         entries, what = filesystem.ls(path, detail=True), "a folder with no file to read in it"
-    elif fsspec.core.has_magic(path):
+    elif has_magic(path):
         entries, what = filesystem.glob(path, detail=True).values(), "a pattern that no file has"
     else:
         raise OptionsError(f"url_list is {place!r}; there is no such file or folder")
