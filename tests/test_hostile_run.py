@@ -41,6 +41,7 @@ ODD_ANSWERS = {
     "trailer-like-one": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nHTTP/x: y\r\n\r\n",
 }
 GIB = 1 << 30
+WAITED = 5  # seconds that no speed makes shorter: the outage, 2, and the silence of names, a `timeout` of 3
 
 
 @pytest.fixture
@@ -226,4 +227,4 @@ def test_everything_at_once_costs_its_own_rows(
     assert asked_again(leaving.paths) <= 1 + leaving.cut
     assert leaving.cut
     assert peak < GIB
-    assert seconds < 2 * seconds_alone
+    assert seconds < 2 * seconds_alone + WAITED
