@@ -41,7 +41,7 @@ ODD_ANSWERS = {
     "trailer-like-one": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nHTTP/x: y\r\n\r\n",
 }
 GIB = 1 << 30
-WAITED = 5  # seconds that no speed makes shorter: the outage, 2, and the silence of names, a `timeout` of 3
+WAITED = 7  # seconds that no speed makes shorter: the outage, 2, and the silence of names, a `timeout` of 5
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def mixed(good: list[str], wrong: list[str]) -> list[str]:
 def timed_run(path: Path, urls: list[str], before: Sequence[str], *words: str) -> tuple[float, int, str]:
     """The real command on those rows: seconds, the most bytes that one of its processes held, and what it said."""
     options = [
-        "--timeout=3",
+        "--timeout=5",
         "--retries=2",
         "--processes_count=2",
         "--number_sample_per_shard=1800",
